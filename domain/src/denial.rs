@@ -1,0 +1,227 @@
+//! Owns: every "no" a user can get, with its stable code, HTTP status, sentence and the remedies that would work.
+//! Does not own: failures (those are `server::Error::Internal`), or the dialect in which an endpoint says it.
+//! Invariant: a denial means that nothing was charged and nothing is half-done.
+
+use crate::id::ModelId;
+use crate::money::Usd;
+use serde::{Deserialize, Serialize};
+
+/// A typed "no". The fields are what its sentence needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Denial {
+    /// The credit that exists, held or not, cannot cover the hold.
+    InsufficientCredit { needed: Usd, spendable: Usd },
+    /// The credit is there, but running work holds it.
+    ReservedByRunningWork { needed: Usd, spendable: Usd, held: Usd },
+    /// The account is frozen, for the reason given.
+    AccountFrozen { reason: String },
+    /// No such model in the catalogue.
+    UnknownModel { model: String },
+    /// The model has no rate, so it is not called.
+    UnpricedModel { model: ModelId },
+    /// No such skill in the catalogue.
+    UnknownSkill { skill: String },
+    /// No such pack in the catalogue.
+    UnknownPack { pack: String },
+    /// The prompt is longer than one execution may be.
+    PromptTooLong { tokens: u64, limit: u64 },
+    /// The run would cost more than what the user saw.
+    PriceChanged { shown: Usd, now: Usd },
+    /// The plan does not include this model on platform keys.
+    ModelNotInPlan { model: ModelId, plan: String },
+    /// A field has a value that cannot be used.
+    Invalid { field: String, problem: String, remedy: String },
+    /// Not signed in, or the API key is missing, unknown or revoked.
+    NotSignedIn,
+    /// The e-mail and the password do not match an account.
+    WrongCredentials,
+    /// Signed in, but not allowed.
+    Forbidden { what: String },
+    /// There is no such thing, or it is not yours.
+    NotFound { what: String },
+    /// Too many attempts; wait.
+    TooManyAttempts { retry_after_seconds: u64 },
+    /// A link that was used, expired or never existed.
+    LinkExpired { what: String },
+    /// Stripe, or the provider, could not be reached or refused us; nothing was charged.
+    Upstream { who: String, problem: String },
+    /// We have no key for the provider of this model.
+    NoPlatformKey { provider: String },
+    /// This request came from another site.
+    CrossSite,
+    /// The same request is being worked on, or was answered with another body.
+    Conflict { problem: String },
+}
+
+/// One thing the user can do about a denial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remedy {
+    /// What the button says.
+    pub label: String,
+    /// Where it leads, a path of the console.
+    pub href: String,
+}
+
+impl Denial {
+    /// The stable code, the same in pages, API and logs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Denial::InsufficientCredit { .. } => "insufficient_credit",
+            Denial::ReservedByRunningWork { .. } => "reserved_by_running_work",
+            Denial::AccountFrozen { .. } => "account_frozen",
+            Denial::UnknownModel { .. } => "unknown_model",
+            Denial::UnpricedModel { .. } => "unpriced_model",
+            Denial::UnknownSkill { .. } => "unknown_skill",
+            Denial::UnknownPack { .. } => "unknown_pack",
+            Denial::PromptTooLong { .. } => "prompt_too_long",
+            Denial::PriceChanged { .. } => "price_changed",
+            Denial::ModelNotInPlan { .. } => "model_not_in_plan",
+            Denial::Invalid { .. } => "invalid",
+            Denial::NotSignedIn => "not_signed_in",
+            Denial::WrongCredentials => "wrong_credentials",
+            Denial::Forbidden { .. } => "forbidden",
+            Denial::NotFound { .. } => "not_found",
+            Denial::TooManyAttempts { .. } => "too_many_attempts",
+            Denial::LinkExpired { .. } => "link_expired",
+            Denial::Upstream { .. } => "upstream",
+            Denial::NoPlatformKey { .. } => "no_platform_key",
+            Denial::CrossSite => "cross_site",
+            Denial::Conflict { .. } => "conflict",
+        }
+    }
+
+    /// The HTTP status an API client gets.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Denial::InsufficientCredit { .. } => 402,
+            Denial::ReservedByRunningWork { .. } | Denial::TooManyAttempts { .. } => 429,
+            Denial::AccountFrozen { .. }
+            | Denial::Forbidden { .. }
+            | Denial::ModelNotInPlan { .. }
+            | Denial::CrossSite => 403,
+            Denial::UnknownModel { .. }
+            | Denial::UnknownSkill { .. }
+            | Denial::UnknownPack { .. }
+            | Denial::NotFound { .. } => 404,
+            Denial::UnpricedModel { .. } | Denial::Invalid { .. } => 400,
+            Denial::PromptTooLong { .. } => 413,
+            Denial::PriceChanged { .. } | Denial::Conflict { .. } => 409,
+            Denial::NotSignedIn | Denial::WrongCredentials => 401,
+            Denial::LinkExpired { .. } => 410,
+            Denial::Upstream { .. } => 502,
+            Denial::NoPlatformKey { .. } => 503,
+        }
+    }
+
+    /// Seconds after which the same request may succeed, if waiting helps.
+    pub const fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Denial::ReservedByRunningWork { .. } => Some(2),
+            Denial::TooManyAttempts { retry_after_seconds } => Some(*retry_after_seconds),
+            Denial::InsufficientCredit { .. }
+            | Denial::AccountFrozen { .. }
+            | Denial::UnknownModel { .. }
+            | Denial::UnpricedModel { .. }
+            | Denial::UnknownSkill { .. }
+            | Denial::UnknownPack { .. }
+            | Denial::PromptTooLong { .. }
+            | Denial::PriceChanged { .. }
+            | Denial::ModelNotInPlan { .. }
+            | Denial::Invalid { .. }
+            | Denial::NotSignedIn
+            | Denial::WrongCredentials
+            | Denial::Forbidden { .. }
+            | Denial::NotFound { .. }
+            | Denial::LinkExpired { .. }
+            | Denial::Upstream { .. }
+            | Denial::NoPlatformKey { .. }
+            | Denial::CrossSite
+            | Denial::Conflict { .. } => None,
+        }
+    }
+
+    /// What happened and what to do, in a sentence or two for the person who asked.
+    pub fn sentence(&self) -> String {
+        match self {
+            Denial::InsufficientCredit { spendable, .. } if spendable.is_zero() => {
+                "Your credit balance is $0.00. Add credits to continue, or switch to BYOT for zero markup.".to_owned()
+            }
+            Denial::InsufficientCredit { needed, spendable } => format!(
+                "This can cost up to {needed} and your spendable balance is {spendable}. Add credits to continue."
+            ),
+            Denial::ReservedByRunningWork { needed, spendable, held } => format!(
+                "This can cost up to {needed}; {held} of your balance is held by running work and {spendable} is free. \
+                 Try again when a run has finished."
+            ),
+            Denial::AccountFrozen { reason } => format!("This account is frozen: {reason}. Contact support to lift it."),
+            Denial::UnknownModel { model } => {
+                format!("There is no model `{model}` here. GET /v1/models lists the models you can use.")
+            }
+            Denial::UnpricedModel { model } => {
+                format!("`{model}` has no price yet, so it was not called. Choose another model.")
+            }
+            Denial::UnknownSkill { skill } => format!("There is no skill `{skill}` here. Choose one from Tasks."),
+            Denial::UnknownPack { pack } => format!("There is no pack `{pack}`. Choose one of the packs under Credits."),
+            Denial::PromptTooLong { tokens, limit } => format!(
+                "This is about {tokens} tokens and one run may take {limit}, its output included. Shorten the input."
+            ),
+            Denial::PriceChanged { shown, now } => format!(
+                "The price changed since the preview: it showed at most {shown}, now it is at most {now}. \
+                 Look at the new price and run it again if it suits you."
+            ),
+            Denial::ModelNotInPlan { model, plan } => {
+                format!("The {plan} plan does not include `{model}` on our keys. Upgrade, or use your own key.")
+            }
+            Denial::Invalid { field, problem, remedy } => format!("{field}: {problem}. {remedy}"),
+            Denial::NotSignedIn => "Sign in to continue, or send a valid API key.".to_owned(),
+            Denial::WrongCredentials => "The e-mail or the password is not right. Try again, or reset it.".to_owned(),
+            Denial::Forbidden { what } => format!("You are not allowed to {what}. Ask the owner of this account."),
+            Denial::NotFound { what } => format!("There is no such {what}."),
+            Denial::TooManyAttempts { retry_after_seconds } => {
+                format!("Too many attempts. Try again in {retry_after_seconds} seconds.")
+            }
+            Denial::LinkExpired { what } => {
+                format!("This {what} link was used, has expired, or is incomplete. Ask for a new one.")
+            }
+            Denial::Upstream { who, problem } => format!("{who} {problem}. Nothing was charged. Try again."),
+            Denial::NoPlatformKey { provider } => {
+                format!("{provider} is not set up here, so this model cannot run. Choose another model.")
+            }
+            Denial::CrossSite => "This request came from another site and was refused. Open the page itself.".to_owned(),
+            Denial::Conflict { problem } => problem.clone(),
+        }
+    }
+
+    /// The buttons that would help, best first.
+    pub fn remedies(&self) -> Vec<Remedy> {
+        let remedy = |label: &str, href: &str| Remedy { label: label.to_owned(), href: href.to_owned() };
+        match self {
+            Denial::InsufficientCredit { .. } => vec![remedy("Add credits", "/credits")],
+            Denial::ReservedByRunningWork { .. } => vec![remedy("See running work", "/usage"), remedy("Add credits", "/credits")],
+            Denial::UnknownModel { .. } | Denial::UnpricedModel { .. } | Denial::UnknownSkill { .. } => {
+                vec![remedy("Choose a task", "/tasks")]
+            }
+            Denial::UnknownPack { .. } => vec![remedy("See the packs", "/credits")],
+            Denial::NotSignedIn | Denial::WrongCredentials => vec![remedy("Sign in", "/sign-in"), remedy("Reset password", "/reset-password")],
+            Denial::LinkExpired { .. } => vec![remedy("Sign in", "/sign-in")],
+            Denial::AccountFrozen { .. }
+            | Denial::PromptTooLong { .. }
+            | Denial::PriceChanged { .. }
+            | Denial::ModelNotInPlan { .. }
+            | Denial::Invalid { .. }
+            | Denial::Forbidden { .. }
+            | Denial::NotFound { .. }
+            | Denial::TooManyAttempts { .. }
+            | Denial::Upstream { .. }
+            | Denial::NoPlatformKey { .. }
+            | Denial::CrossSite
+            | Denial::Conflict { .. } => Vec::new(),
+        }
+    }
+
+    /// A field that cannot be used, why, and what to do.
+    pub fn invalid(field: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Denial {
+        Denial::Invalid { field: field.to_owned(), problem: problem.into(), remedy: remedy.into() }
+    }
+}

@@ -1,0 +1,58 @@
+//! Owns: the names of things, one type for each, so that two ids are never mixed up.
+//! Does not own: making new ones (`server::clock`). Stored as text; new ids are UUIDv7, so they sort by age.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! id {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        #[cfg_attr(feature = "sqlx", derive(sqlx::Type), sqlx(transparent))]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+id!(
+    /// Who pays.
+    AccountId,
+    /// Who signs in.
+    UserId,
+    /// One of our API keys (`tb_…`), not its secret.
+    ApiKeyId,
+    /// One run; also the id of its hold.
+    ExecutionId,
+    /// One balanced group of ledger entries.
+    PostingId,
+    /// One grant of credit and what is left of it.
+    LotId,
+    /// One purchase of a pack; also its idempotency key at Stripe.
+    PurchaseId,
+    /// One background job.
+    JobId,
+    /// A plan of the catalogue, such as `free`.
+    PlanId,
+    /// A pack of the catalogue, such as `pack-10`.
+    PackId,
+    /// A skill of the catalogue, such as `prd`.
+    SkillId,
+    /// A model of the catalogue, such as `claude-sonnet-4-5`.
+    ModelId,
+);

@@ -1,0 +1,10 @@
+//! The pure rules of Tokenbank: what things cost, what an account may do, how money moves.
+//!
+//! Compiles for the server and for WebAssembly, so the price in the browser and the price on the server are one
+//! function. Never here: async, I/O, the clock, randomness, the environment.
+
+pub mod denial;
+pub mod id;
+pub mod money;
+pub mod text_enum;
+pub mod time;

@@ -1,0 +1,274 @@
+//! Owns: every setting: where it comes from (flag or environment), what is missing or unsafe, by name.
+//! Does not own: prices and limits (the catalogue).
+//! Invariant: `serve` does not start on a setting that is missing or unsafe; each is named with its remedy.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The settings as given, by flag or environment, before they are checked.
+#[derive(clap::Args, Clone)]
+pub struct Settings {
+    /// Folder for the SQLite database and the keys.
+    #[arg(long = "data", env = "TOKENBANK_DATA", default_value = "data")]
+    pub data: PathBuf,
+    /// `postgres://…`; unset, a SQLite file in the data folder is used.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Address to listen on.
+    #[arg(long, env = "TOKENBANK_LISTEN", default_value = "127.0.0.1:3000")]
+    pub listen: SocketAddr,
+    /// The address users type, such as `https://bank.example.com`.
+    #[arg(long, env = "TOKENBANK_PUBLIC_URL")]
+    pub public_url: Option<String>,
+    /// A catalogue file; unset, the built-in `tiers` is used.
+    #[arg(long, env = "TOKENBANK_CATALOGUE")]
+    pub catalogue: Option<PathBuf>,
+    /// Stripe's secret key, `sk_…`.
+    #[arg(long, env = "STRIPE_SECRET_KEY", hide_env_values = true)]
+    pub stripe_secret_key: Option<SecretString>,
+    /// The signing secret of the webhook endpoint, `whsec_…`.
+    #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true)]
+    pub stripe_webhook_secret: Option<SecretString>,
+    /// Where Stripe's API is.
+    #[arg(long, env = "STRIPE_API_URL", default_value = "https://api.stripe.com/")]
+    pub stripe_api_url: String,
+    /// Our own Anthropic key; unset, its models are not offered.
+    #[arg(long, env = "TOKENBANK_ANTHROPIC_API_KEY", hide_env_values = true)]
+    pub anthropic_api_key: Option<SecretString>,
+    /// Where Anthropic's API is.
+    #[arg(long, env = "TOKENBANK_ANTHROPIC_URL", default_value = "https://api.anthropic.com")]
+    pub anthropic_url: String,
+    /// Our own OpenAI key; unset, its models are not offered.
+    #[arg(long, env = "TOKENBANK_OPENAI_API_KEY", hide_env_values = true)]
+    pub openai_api_key: Option<SecretString>,
+    /// Where OpenAI's API is.
+    #[arg(long, env = "TOKENBANK_OPENAI_URL", default_value = "https://api.openai.com")]
+    pub openai_url: String,
+    /// Mail server, `smtp://host:25` or `smtps://user:password@host`.
+    #[arg(long, env = "TOKENBANK_SMTP_URL", hide_env_values = true)]
+    pub smtp_url: Option<SecretString>,
+    /// The sender of our mail.
+    #[arg(long, env = "TOKENBANK_MAIL_FROM", default_value = "Tokenbank <no-reply@localhost>")]
+    pub mail_from: String,
+}
+
+/// The settings after the check: what the server runs with.
+#[derive(Clone)]
+pub struct Config {
+    pub data: PathBuf,
+    pub database: Database,
+    pub listen: SocketAddr,
+    /// Without a slash at its end.
+    pub public_url: String,
+    pub catalogue: Option<PathBuf>,
+    pub stripe: Stripe,
+    pub anthropic: Upstream,
+    pub openai: Upstream,
+    pub mail: Mail,
+    /// Shown as a banner, and turns on the demo logins' hint.
+    pub demo: bool,
+}
+
+#[derive(Clone)]
+pub enum Database {
+    Sqlite(PathBuf),
+    Postgres(SecretString),
+}
+
+#[derive(Clone)]
+pub struct Stripe {
+    pub secret_key: SecretString,
+    pub webhook_secret: SecretString,
+    /// Ends in a slash, as async-stripe wants it.
+    pub api_url: String,
+    /// Whether the key is a live one: events of the other mode are refused.
+    pub live: bool,
+}
+
+/// A provider of models: where it is, and our own key if we have one.
+#[derive(Clone)]
+pub struct Upstream {
+    /// Without a slash at its end.
+    pub url: String,
+    pub key: Option<SecretString>,
+}
+
+#[derive(Clone)]
+pub struct Mail {
+    pub smtp_url: SecretString,
+    pub from: String,
+}
+
+/// One setting that is missing or unsafe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The environment variable.
+    pub setting: &'static str,
+    /// What is wrong with it, and what to set.
+    pub problem: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.problem)
+    }
+}
+
+impl Settings {
+    /// Which database these settings name. Enough for the commands that only need the database.
+    pub fn database(&self) -> Result<Database, Problem> {
+        match &self.database_url {
+            None => Ok(Database::Sqlite(self.data.join("tokenbank.sqlite"))),
+            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Ok(Database::Postgres(SecretString::from(url.clone())))
+            }
+            Some(_) => Err(Problem {
+                setting: "DATABASE_URL",
+                problem: "is not a `postgres://` address; unset it to use SQLite in the data folder".to_owned(),
+            }),
+        }
+    }
+
+    /// The settings a server can safely run with, or every problem there is.
+    pub fn check(self, demo: bool) -> Result<Config, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut missing = |setting: &'static str, problem: &str| {
+            problems.push(Problem { setting, problem: problem.to_owned() });
+        };
+
+        let database = match self.database() {
+            Ok(database) => Some(database),
+            Err(problem) => {
+                missing(problem.setting, &problem.problem);
+                None
+            }
+        };
+        let public_url = match self.public_url.as_deref() {
+            None => {
+                missing("TOKENBANK_PUBLIC_URL", "is not set; set the address that users type, such as https://bank.example.com");
+                String::new()
+            }
+            Some(url) if url.starts_with("https://") || is_loopback(url) => url.trim_end_matches('/').to_owned(),
+            Some(_) => {
+                missing("TOKENBANK_PUBLIC_URL", "must begin with https://, or sessions and Checkout would be open to eavesdroppers");
+                String::new()
+            }
+        };
+        let secret_key = required(self.stripe_secret_key, "STRIPE_SECRET_KEY", "your secret key, sk_test_… or sk_live_…", &mut missing);
+        let webhook_secret = required(
+            self.stripe_webhook_secret,
+            "STRIPE_WEBHOOK_SECRET",
+            "the signing secret of your webhook endpoint, whsec_…; without it anybody could grant themselves credit",
+            &mut missing,
+        );
+        let smtp_url = required(self.smtp_url, "TOKENBANK_SMTP_URL", "your mail server, such as smtps://user:password@mail.example.com", &mut missing);
+        for (setting, url) in [
+            ("STRIPE_API_URL", &self.stripe_api_url),
+            ("TOKENBANK_ANTHROPIC_URL", &self.anthropic_url),
+            ("TOKENBANK_OPENAI_URL", &self.openai_url),
+        ] {
+            if !url.starts_with("https://") && !is_loopback(url) {
+                missing(setting, "must begin with https://, or our key would travel in clear");
+            }
+        }
+
+        let (Some(database), true) = (database, problems.is_empty()) else { return Err(problems) };
+        let live = secret_key.expose_secret().starts_with("sk_live_") || secret_key.expose_secret().starts_with("rk_live_");
+        Ok(Config {
+            data: self.data,
+            database,
+            listen: self.listen,
+            public_url,
+            catalogue: self.catalogue,
+            stripe: Stripe { secret_key, webhook_secret, api_url: with_slash(&self.stripe_api_url), live },
+            anthropic: Upstream { url: self.anthropic_url.trim_end_matches('/').to_owned(), key: not_empty(self.anthropic_api_key) },
+            openai: Upstream { url: self.openai_url.trim_end_matches('/').to_owned(), key: not_empty(self.openai_api_key) },
+            mail: Mail { smtp_url, from: self.mail_from },
+            demo,
+        })
+    }
+}
+
+fn required(
+    secret: Option<SecretString>,
+    setting: &'static str,
+    what: &str,
+    missing: &mut impl FnMut(&'static str, &str),
+) -> SecretString {
+    match not_empty(secret) {
+        Some(secret) => secret,
+        None => {
+            missing(setting, &format!("is not set; set {what}"));
+            SecretString::from(String::new())
+        }
+    }
+}
+
+fn not_empty(secret: Option<SecretString>) -> Option<SecretString> {
+    secret.filter(|secret| !secret.expose_secret().trim().is_empty())
+}
+
+fn is_loopback(url: &str) -> bool {
+    ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|prefix| {
+        url.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(':') || rest.starts_with('/'))
+    })
+}
+
+fn with_slash(url: &str) -> String {
+    if url.ends_with('/') { url.to_owned() } else { format!("{url}/") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn settings(arguments: &[&str]) -> Settings {
+        Command::parse_from(std::iter::once("test").chain(arguments.iter().copied())).settings
+    }
+
+    fn complete() -> Vec<&'static str> {
+        vec![
+            "--public-url=https://bank.example.com",
+            "--stripe-secret-key=sk_test_1",
+            "--stripe-webhook-secret=whsec_1",
+            "--smtp-url=smtp://mail.example.com",
+        ]
+    }
+
+    #[test]
+    fn complete_settings_are_accepted() {
+        assert!(settings(&complete()).check(false).is_ok());
+    }
+
+    #[test]
+    fn each_missing_or_unsafe_setting_is_named() {
+        for (argument, replacement, setting) in [
+            ("--public-url", "", "TOKENBANK_PUBLIC_URL"),
+            ("--public-url", "--public-url=http://bank.example.com", "TOKENBANK_PUBLIC_URL"),
+            ("--public-url", "--public-url=http://127.0.0.1.evil.example", "TOKENBANK_PUBLIC_URL"),
+            ("--stripe-secret-key", "", "STRIPE_SECRET_KEY"),
+            ("--stripe-webhook-secret", "", "STRIPE_WEBHOOK_SECRET"),
+            ("--stripe-webhook-secret", "--stripe-webhook-secret= ", "STRIPE_WEBHOOK_SECRET"),
+            ("--smtp-url", "", "TOKENBANK_SMTP_URL"),
+            ("", "--stripe-api-url=http://stripe.example.com", "STRIPE_API_URL"),
+            ("", "--database-url=mysql://x", "DATABASE_URL"),
+        ] {
+            let mut arguments: Vec<&str> =
+                complete().into_iter().filter(|given| argument.is_empty() || !given.starts_with(argument)).collect();
+            if !replacement.is_empty() {
+                arguments.push(replacement);
+            }
+            let problems = settings(&arguments).check(false).err().unwrap_or_default();
+            assert_eq!(problems.iter().map(|problem| problem.setting).collect::<Vec<_>>(), [setting], "{arguments:?}");
+        }
+    }
+}
