@@ -131,6 +131,23 @@ impl Settings {
         }
     }
 
+    /// For the commands that only work on the database: no address, no Stripe, no provider, no mail.
+    pub fn database_only(self) -> Result<Config, Problem> {
+        let none = || SecretString::from(String::new());
+        Ok(Config {
+            database: self.database()?,
+            data: self.data,
+            listen: self.listen,
+            public_url: String::new(),
+            catalogue: self.catalogue,
+            stripe: Stripe { secret_key: none(), webhook_secret: none(), api_url: with_slash(&self.stripe_api_url), live: false },
+            anthropic: Upstream { url: self.anthropic_url, key: None },
+            openai: Upstream { url: self.openai_url, key: None },
+            mail: Mail { smtp_url: none(), from: self.mail_from },
+            demo: false,
+        })
+    }
+
     /// The settings a server can safely run with, or every problem there is.
     pub fn check(self, demo: bool) -> Result<Config, Vec<Problem>> {
         let mut problems = Vec::new();

@@ -5,4 +5,65 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod error;
+pub mod metrics;
 pub mod task;
+
+use clock::Clock;
+use config::{Config, Database};
+use db::Db;
+use error::Result;
+use secrecy::ExposeSecret as _;
+use std::ops::Deref;
+use std::sync::Arc;
+use task::Tasks;
+use tokio::sync::Notify;
+
+/// One running Tokenbank: what every function here needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Parts>);
+
+/// What a [`Server`] is made of.
+pub struct Parts {
+    pub config: Config,
+    pub db: Db,
+    pub clock: Clock,
+    pub tasks: Tasks,
+    /// Woken when a job was inserted that somebody waits for.
+    pub wake_jobs: Notify,
+}
+
+impl Deref for Server {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Server {
+    /// Opens the database, brings its schema up to date, and makes the parts. Nothing runs in the background yet.
+    pub async fn open(config: Config, clock: Clock) -> Result<Server> {
+        let db = open_database(&config.database).await?;
+        db.migrate().await?;
+        Ok(Server(Arc::new(Parts { config, db, clock, tasks: Tasks::default(), wake_jobs: Notify::new() })))
+    }
+
+    /// Stops background work, waits for runs that stream, and closes the database.
+    pub async fn stop(&self) {
+        self.tasks.stop().await;
+        self.db.close().await;
+    }
+}
+
+/// Opens the database that the settings name; on SQLite its folder is made first.
+pub async fn open_database(database: &Database) -> Result<Db> {
+    match database {
+        Database::Sqlite(path) => {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)
+                    .map_err(|cause| error::Error::internal(&format!("make the folder {}", folder.display()), cause))?;
+            }
+            Db::open_sqlite(path).await
+        }
+        Database::Postgres(url) => Db::connect_postgres(url.expose_secret()).await,
+    }
+}

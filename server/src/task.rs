@@ -30,6 +30,11 @@ impl Tasks {
         self.stopping.is_cancelled()
     }
 
+    /// Tells the work to stop, without waiting.
+    pub fn announce_stop(&self) {
+        self.stopping.cancel();
+    }
+
     /// Tells the work to stop, and waits until it has.
     pub async fn stop(&self) {
         self.stopping.cancel();
