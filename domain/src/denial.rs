@@ -154,7 +154,9 @@ impl Denial {
                 "This can cost up to {needed}; {held} of your balance is held by running work and {spendable} is free. \
                  Try again when a run has finished."
             ),
-            Denial::AccountFrozen { reason } => format!("This account is frozen: {reason}. Contact support to lift it."),
+            Denial::AccountFrozen { reason } => {
+                format!("This account is frozen: {reason}. Contact support to lift it.")
+            }
             Denial::UnknownModel { model } => {
                 format!("There is no model `{model}` here. GET /v1/models lists the models you can use.")
             }
@@ -162,7 +164,9 @@ impl Denial {
                 format!("`{model}` has no price yet, so it was not called. Choose another model.")
             }
             Denial::UnknownSkill { skill } => format!("There is no skill `{skill}` here. Choose one from Tasks."),
-            Denial::UnknownPack { pack } => format!("There is no pack `{pack}`. Choose one of the packs under Credits."),
+            Denial::UnknownPack { pack } => {
+                format!("There is no pack `{pack}`. Choose one of the packs under Credits.")
+            }
             Denial::PromptTooLong { tokens, limit } => format!(
                 "This is about {tokens} tokens and one run may take {limit}, its output included. Shorten the input."
             ),
@@ -188,7 +192,9 @@ impl Denial {
             Denial::NoPlatformKey { provider } => {
                 format!("{provider} is not set up here, so this model cannot run. Choose another model.")
             }
-            Denial::CrossSite => "This request came from another site and was refused. Open the page itself.".to_owned(),
+            Denial::CrossSite => {
+                "This request came from another site and was refused. Open the page itself.".to_owned()
+            }
             Denial::Conflict { problem } => problem.clone(),
         }
     }
@@ -198,12 +204,16 @@ impl Denial {
         let remedy = |label: &str, href: &str| Remedy { label: label.to_owned(), href: href.to_owned() };
         match self {
             Denial::InsufficientCredit { .. } => vec![remedy("Add credits", "/credits")],
-            Denial::ReservedByRunningWork { .. } => vec![remedy("See running work", "/usage"), remedy("Add credits", "/credits")],
+            Denial::ReservedByRunningWork { .. } => {
+                vec![remedy("See running work", "/usage"), remedy("Add credits", "/credits")]
+            }
             Denial::UnknownModel { .. } | Denial::UnpricedModel { .. } | Denial::UnknownSkill { .. } => {
                 vec![remedy("Choose a task", "/tasks")]
             }
             Denial::UnknownPack { .. } => vec![remedy("See the packs", "/credits")],
-            Denial::NotSignedIn | Denial::WrongCredentials => vec![remedy("Sign in", "/sign-in"), remedy("Reset password", "/reset-password")],
+            Denial::NotSignedIn | Denial::WrongCredentials => {
+                vec![remedy("Sign in", "/sign-in"), remedy("Reset password", "/reset-password")]
+            }
             Denial::LinkExpired { .. } => vec![remedy("Sign in", "/sign-in")],
             Denial::AccountFrozen { .. }
             | Denial::PromptTooLong { .. }

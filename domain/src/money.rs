@@ -201,10 +201,7 @@ fn parse_decimal(text: &str, scale: i32) -> Option<i64> {
         return Some(0);
     }
     let trailing = i32::try_from(all.len() - all.trim_end_matches('0').len()).ok()?;
-    let shift = scale
-        .checked_add(exponent)?
-        .checked_sub(i32::try_from(fraction.len()).ok()?)?
-        .checked_add(trailing)?;
+    let shift = scale.checked_add(exponent)?.checked_sub(i32::try_from(fraction.len()).ok()?)?.checked_add(trailing)?;
     let magnitude = significant.parse::<i64>().ok()?.checked_mul(10_i64.checked_pow(u32::try_from(shift).ok()?)?)?;
     Some(if negative { -magnitude } else { magnitude })
 }

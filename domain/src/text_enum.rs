@@ -35,7 +35,7 @@ macro_rules! text_enum {
 
         impl std::str::FromStr for $name {
             type Err = $crate::text_enum::UnknownText;
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
+            fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
                 match text {
                     $($text => Ok($name::$member),)*
                     other => Err($crate::text_enum::UnknownText {
@@ -49,7 +49,7 @@ macro_rules! text_enum {
 
         impl TryFrom<String> for $name {
             type Error = $crate::text_enum::UnknownText;
-            fn try_from(text: String) -> Result<Self, Self::Error> {
+            fn try_from(text: String) -> std::result::Result<Self, Self::Error> {
                 text.parse()
             }
         }

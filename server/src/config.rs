@@ -140,7 +140,12 @@ impl Settings {
             listen: self.listen,
             public_url: String::new(),
             catalogue: self.catalogue,
-            stripe: Stripe { secret_key: none(), webhook_secret: none(), api_url: with_slash(&self.stripe_api_url), live: false },
+            stripe: Stripe {
+                secret_key: none(),
+                webhook_secret: none(),
+                api_url: with_slash(&self.stripe_api_url),
+                live: false,
+            },
             anthropic: Upstream { url: self.anthropic_url, key: None },
             openai: Upstream { url: self.openai_url, key: None },
             mail: Mail { smtp_url: none(), from: self.mail_from },
@@ -164,23 +169,39 @@ impl Settings {
         };
         let public_url = match self.public_url.as_deref() {
             None => {
-                missing("TOKENBANK_PUBLIC_URL", "is not set; set the address that users type, such as https://bank.example.com");
+                missing(
+                    "TOKENBANK_PUBLIC_URL",
+                    "is not set; set the address that users type, such as https://bank.example.com",
+                );
                 String::new()
             }
             Some(url) if url.starts_with("https://") || is_loopback(url) => url.trim_end_matches('/').to_owned(),
             Some(_) => {
-                missing("TOKENBANK_PUBLIC_URL", "must begin with https://, or sessions and Checkout would be open to eavesdroppers");
+                missing(
+                    "TOKENBANK_PUBLIC_URL",
+                    "must begin with https://, or sessions and Checkout would be open to eavesdroppers",
+                );
                 String::new()
             }
         };
-        let secret_key = required(self.stripe_secret_key, "STRIPE_SECRET_KEY", "your secret key, sk_test_… or sk_live_…", &mut missing);
+        let secret_key = required(
+            self.stripe_secret_key,
+            "STRIPE_SECRET_KEY",
+            "your secret key, sk_test_… or sk_live_…",
+            &mut missing,
+        );
         let webhook_secret = required(
             self.stripe_webhook_secret,
             "STRIPE_WEBHOOK_SECRET",
             "the signing secret of your webhook endpoint, whsec_…; without it anybody could grant themselves credit",
             &mut missing,
         );
-        let smtp_url = required(self.smtp_url, "TOKENBANK_SMTP_URL", "your mail server, such as smtps://user:password@mail.example.com", &mut missing);
+        let smtp_url = required(
+            self.smtp_url,
+            "TOKENBANK_SMTP_URL",
+            "your mail server, such as smtps://user:password@mail.example.com",
+            &mut missing,
+        );
         for (setting, url) in [
             ("STRIPE_API_URL", &self.stripe_api_url),
             ("TOKENBANK_ANTHROPIC_URL", &self.anthropic_url),
@@ -192,7 +213,8 @@ impl Settings {
         }
 
         let (Some(database), true) = (database, problems.is_empty()) else { return Err(problems) };
-        let live = secret_key.expose_secret().starts_with("sk_live_") || secret_key.expose_secret().starts_with("rk_live_");
+        let live =
+            secret_key.expose_secret().starts_with("sk_live_") || secret_key.expose_secret().starts_with("rk_live_");
         Ok(Config {
             data: self.data,
             database,
@@ -200,8 +222,14 @@ impl Settings {
             public_url,
             catalogue: self.catalogue,
             stripe: Stripe { secret_key, webhook_secret, api_url: with_slash(&self.stripe_api_url), live },
-            anthropic: Upstream { url: self.anthropic_url.trim_end_matches('/').to_owned(), key: not_empty(self.anthropic_api_key) },
-            openai: Upstream { url: self.openai_url.trim_end_matches('/').to_owned(), key: not_empty(self.openai_api_key) },
+            anthropic: Upstream {
+                url: self.anthropic_url.trim_end_matches('/').to_owned(),
+                key: not_empty(self.anthropic_api_key),
+            },
+            openai: Upstream {
+                url: self.openai_url.trim_end_matches('/').to_owned(),
+                key: not_empty(self.openai_api_key),
+            },
             mail: Mail { smtp_url, from: self.mail_from },
             demo,
         })

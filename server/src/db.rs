@@ -74,8 +74,7 @@ impl Db {
             .connect_with(options.clone())
             .await
             .map_err(|error| Error::internal(&format!("open {}", path.display()), error))?;
-        let read =
-            SqlitePoolOptions::new().max_connections(4).connect_with(options.pragma("query_only", "on")).await?;
+        let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.pragma("query_only", "on")).await?;
         Ok(Db::Sqlite { write, read })
     }
 
