@@ -1,3 +1,18 @@
-//! Everything that is not a page: guards, the API, webhooks.
+//! Owns: every route that is not a page, on one page. Does not own: what a route does.
 
 pub mod client_ip;
+pub mod health;
+
+use crate::Server;
+use axum::Router;
+use axum::routing::get;
+
+/// Every route that is not a page. The caller adds the session layer and the guard around these and the pages.
+pub fn router(server: Server) -> Router {
+    Router::new()
+        // Health and metrics.
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .with_state(server)
+}
