@@ -1,0 +1,13 @@
+//! The pages, one file each: what a page asks the server for, then its picture, then its form's answer.
+
+pub mod credits;
+pub mod landing;
+pub mod not_found;
+pub mod overview;
+pub mod reset_password;
+pub mod run;
+pub mod sign_in;
+pub mod sign_up;
+pub mod tasks;
+pub mod usage;
+pub mod verify_email;

@@ -1,0 +1,86 @@
+//! Signing in and out.
+
+use crate::post::{Post, Refused};
+use crate::ui::form::{Field, Submit};
+use crate::ui::layout::form_page;
+use crate::ui::notice::{Notice, Tone};
+use axum::response::Response;
+use leptos::prelude::*;
+use leptos_router::hooks::use_query_map;
+use secrecy::SecretString;
+use server::account;
+use server::session;
+
+/// The address of the sign-in page that returns to `next` afterwards.
+pub fn address(next: &str) -> String {
+    let mut address = String::from("/sign-in?next=");
+    for byte in next.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => address.push(char::from(byte)),
+            other => address.push_str(&format!("%{other:02X}")),
+        }
+    }
+    address
+}
+
+#[component]
+pub fn SignInPage() -> impl IntoView {
+    let query = use_query_map().get_untracked();
+    let refused = Refused::current();
+    let next = refused.typed("next").or_else(|| query.get("next")).unwrap_or_default();
+    let news = match query.get("after").as_deref() {
+        Some("verified") => Some("Your e-mail is verified. Sign in to begin."),
+        Some("reset") => Some("Your password is changed, and every other session was ended. Sign in with the new one."),
+        Some("sign-out") => Some("You are signed out."),
+        Some(_) | None => None,
+    };
+    form_page(
+        "Sign in",
+        view! {
+            <h1 class="page-title">"Sign in"</h1>
+            {news.map(|news| view! { <Notice tone=Tone::Positive title=news /> })}
+            {refused.notice(&["email", "password"])}
+            <form class="grid gap-5" method="post" action="/sign-in">
+                <input type="hidden" name="next" value=next />
+                <Field
+                    label="E-mail"
+                    name="email"
+                    kind="email"
+                    value=refused.typed("email")
+                    problem=refused.problem("email")
+                    autocomplete="username"
+                />
+                <Field
+                    label="Password"
+                    name="password"
+                    kind="password"
+                    problem=refused.problem("password")
+                    autocomplete="current-password"
+                />
+                <Submit label="Sign in" wide=true />
+            </form>
+            <p class="lede text-14">
+                "Forgot it? " <a href="/reset-password">"Reset your password"</a> ". No account yet? "
+                <a href="/sign-up">"Sign up"</a> "."
+            </p>
+        },
+    )
+}
+
+/// `POST /sign-in`: starts the session and goes where the visitor wanted to go.
+pub async fn submit(post: Post) -> Response {
+    let outcome = async {
+        let password = SecretString::from(post.text("password"));
+        let user = account::sign_in(&post.server, post.text("email"), &password, post.ip()?).await?;
+        session::start(&post.session, &user).await?;
+        Ok(post.local_path("next", "/overview"))
+    }
+    .await;
+    post.answer(outcome).await
+}
+
+/// `POST /sign-out`: ends the session.
+pub async fn sign_out(post: Post) -> Response {
+    let outcome = session::end(&post.session).await.map(|()| "/sign-in?after=sign-out".to_owned());
+    post.answer(outcome).await
+}

@@ -1,0 +1,148 @@
+//! Owns: how every form is answered. A form posts to the address of its own page. If it worked, the answer is a
+//! redirect (303), so that a reload does not send it again. If it was refused, the answer is the same page again with
+//! status 422 (or the denial's own, when waiting helps), the problem beside its field and what was typed kept.
+//! This needs no JavaScript and no state between two requests. Passwords and tokens are never put back.
+
+use crate::error::{DenialNotice, Failure, status_of};
+use crate::site;
+use crate::visitor::Visitor;
+use axum::Form;
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use domain::denial::Denial;
+use leptos::prelude::*;
+use server::Server;
+use server::account::User;
+use server::error::{Error, Result};
+use server::http::client_ip::ClientIp;
+use std::net::IpAddr;
+use tower_sessions::Session;
+
+/// A form that was sent: its fields, and who sent it.
+pub struct Post {
+    pub server: Server,
+    pub session: Session,
+    pub visitor: Visitor,
+    fields: Vec<(String, String)>,
+    /// The request without its body, to render its page again.
+    page: Parts,
+}
+
+impl FromRequest<Server> for Post {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, server: &Server) -> std::result::Result<Post, Response> {
+        let (parts, body) = request.into_parts();
+        let (Some(visitor), Some(session)) =
+            (parts.extensions.get::<Visitor>().cloned(), parts.extensions.get::<Session>().cloned())
+        else {
+            let error = Error::Internal("a form was sent past the session layer".to_owned());
+            return Err(Failure::from(error).into_response());
+        };
+        let page = parts.clone();
+        let Form(fields) = Form::<Vec<(String, String)>>::from_request(Request::from_parts(parts, body), server)
+            .await
+            .map_err(axum::response::IntoResponse::into_response)?;
+        Ok(Post { server: server.clone(), session, visitor, fields, page })
+    }
+}
+
+impl Post {
+    /// A field as it was typed; empty when it was not sent.
+    pub fn text(&self, name: &str) -> &str {
+        self.fields.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+    }
+
+    /// A field that says where to go next, if it is a path of this site, else `otherwise`.
+    pub fn local_path(&self, name: &str, otherwise: &str) -> String {
+        let path = self.text(name);
+        let local = path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n']);
+        if local { path.to_owned() } else { otherwise.to_owned() }
+    }
+
+    /// Where the form came from, for limits on attempts.
+    pub fn ip(&self) -> Result<IpAddr> {
+        match self.page.extensions.get::<ClientIp>() {
+            Some(ClientIp(ip)) => Ok(*ip),
+            None => Err(Error::Internal("a form was sent past the guard".to_owned())),
+        }
+    }
+
+    /// Whoever is signed in; a denial when nobody is.
+    pub fn user(&self) -> Result<&User> {
+        Ok(self.visitor.user.as_ref().ok_or(Denial::NotSignedIn)?)
+    }
+
+    /// The answer: a redirect to where `outcome` says, or the page again with the denial.
+    pub async fn answer(self, outcome: Result<String>) -> Response {
+        match outcome {
+            Ok(address) => Redirect::to(&address).into_response(),
+            Err(Error::Denied(denial)) => {
+                let status = match &denial {
+                    Denial::TooManyAttempts { .. } | Denial::ReservedByRunningWork { .. } => status_of(&denial),
+                    other if other.status() >= 500 => status_of(other),
+                    _ => StatusCode::UNPROCESSABLE_ENTITY,
+                };
+                let typed = self.fields.into_iter().filter(|(name, _)| !is_secret(name)).collect();
+                let request = page_again(self.page);
+                site::render(self.visitor, Refused { denial: Some(denial), typed }, Some(status), request).await
+            }
+            Err(error @ Error::Internal(_)) => {
+                let request = page_again(self.page);
+                site::render_failure(self.visitor, error, request).await
+            }
+        }
+    }
+}
+
+/// The request that shows the page of a form.
+fn page_again(mut form: Parts) -> Request {
+    form.method = Method::GET;
+    Request::from_parts(form, Body::empty())
+}
+
+fn is_secret(field: &str) -> bool {
+    field.contains("password") || field.contains("token")
+}
+
+/// The form that was just refused, for the page that is rendered again; empty when the page was merely opened.
+#[derive(Clone, Default)]
+pub struct Refused {
+    denial: Option<Denial>,
+    typed: Vec<(String, String)>,
+}
+
+impl Refused {
+    /// The refusal that the page being rendered answers.
+    pub fn current() -> Refused {
+        use_context::<Refused>().unwrap_or_default()
+    }
+
+    /// Why, if the form was refused.
+    pub fn denial(&self) -> Option<&Denial> {
+        self.denial.as_ref()
+    }
+
+    /// What was typed into a field.
+    pub fn typed(&self, name: &str) -> Option<String> {
+        self.typed.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone())
+    }
+
+    /// What is wrong with a field, and what to do.
+    pub fn problem(&self, name: &str) -> Option<String> {
+        match &self.denial {
+            Some(Denial::Invalid { field, problem, remedy }) if field == name => Some(format!("{problem}. {remedy}")),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The denial as a notice, unless it stands beside one of `fields` already.
+    pub fn notice(&self, fields: &[&str]) -> Option<impl IntoView + use<>> {
+        let denial = self.denial.clone()?;
+        let beside_field = fields.iter().any(|field| self.problem(field).is_some());
+        (!beside_field).then(|| view! { <DenialNotice denial=denial /> })
+    }
+}

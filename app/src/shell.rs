@@ -1,0 +1,90 @@
+//! Owns: the document around every page, and which address shows which page.
+
+use crate::asset;
+use crate::page::credits::{BoughtPage, CreditsPage};
+use crate::page::landing::LandingPage;
+use crate::page::not_found::NotFoundPage;
+use crate::page::overview::OverviewPage;
+use crate::page::reset_password::{NewPasswordPage, ResetPasswordPage};
+use crate::page::run::RunPage;
+use crate::page::sign_in::SignInPage;
+use crate::page::sign_up::SignUpPage;
+use crate::page::tasks::{TaskPage, TasksPage};
+use crate::page::usage::{ExecutionPage, UsagePage};
+use crate::page::verify_email::VerifyEmailPage;
+use crate::theme::Theme;
+use crate::visitor;
+use leptos::config::LeptosOptions;
+use leptos::prelude::*;
+use leptos_meta::{MetaTags, provide_meta_context};
+use leptos_router::components::{FlatRoutes, Route, Router};
+use leptos_router::path;
+
+/// The addresses that need somebody to be signed in.
+const CONSOLE: [&str; 5] = ["/overview", "/tasks", "/runs", "/credits", "/usage"];
+
+/// Whether a path belongs to the console.
+pub fn is_console(path: &str) -> bool {
+    CONSOLE.iter().any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// One whole document; `content` is the page, or what stands in its place.
+pub fn document(content: AnyView) -> impl IntoView {
+    provide_meta_context();
+    let visitor = visitor::current().ok();
+    let theme = visitor.as_ref().map_or(Theme::System, |visitor| visitor.theme);
+    let has_islands = visitor.as_ref().is_some_and(|visitor| visitor.user.is_some() && is_console(visitor.path()));
+    view! {
+        <!DOCTYPE html>
+        <html lang="en" data-theme=theme.attribute()>
+            <head>
+                <meta charset="utf-8" />
+                <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover" />
+                <link rel="stylesheet" href=asset::url("pkg/web.css") />
+                <link
+                    rel="preload"
+                    r#as="font"
+                    r#type="font/woff2"
+                    href=asset::url("fonts/geist-latin.woff2")
+                    crossorigin="anonymous"
+                />
+                <link rel="icon" r#type="image/svg+xml" href=asset::url("favicon.svg") />
+                {(has_islands && asset::has_browser_half())
+                    .then(|| {
+                        let options = LeptosOptions::builder()
+                            .output_name("web")
+                            .site_pkg_dir(asset::PACKAGE)
+                            .build();
+                        view! { <HydrationScripts options=options islands=true root=asset::ROOT.clone() /> }
+                    })}
+                <MetaTags />
+            </head>
+            <body>{content}</body>
+        </html>
+    }
+}
+
+/// The page for the address that was asked for.
+pub fn routes() -> AnyView {
+    view! {
+        <Router>
+            <FlatRoutes fallback=NotFoundPage>
+                <Route path=path!("/") view=LandingPage />
+                <Route path=path!("/sign-up") view=SignUpPage />
+                <Route path=path!("/sign-in") view=SignInPage />
+                <Route path=path!("/verify-email") view=VerifyEmailPage />
+                <Route path=path!("/reset-password") view=ResetPasswordPage />
+                <Route path=path!("/reset-password/new") view=NewPasswordPage />
+                <Route path=path!("/overview") view=OverviewPage />
+                <Route path=path!("/tasks") view=TasksPage />
+                <Route path=path!("/tasks/:skill") view=TaskPage />
+                <Route path=path!("/runs/:id") view=RunPage />
+                <Route path=path!("/credits") view=CreditsPage />
+                <Route path=path!("/credits/bought/:purchase") view=BoughtPage />
+                <Route path=path!("/usage") view=UsagePage />
+                <Route path=path!("/usage/:execution") view=ExecutionPage />
+            </FlatRoutes>
+        </Router>
+    }
+    .into_any()
+}

@@ -1,0 +1,137 @@
+//! Owns: the way from an HTTP request to a page: sessions, the visitor, forms, security headers, the built site.
+//! Does not own: the API and the webhooks (`server::http`).
+
+use crate::page::{credits, reset_password, sign_in, sign_up, tasks, verify_email};
+use crate::post::Refused;
+use crate::visitor::{Visitor, origin};
+use crate::{asset, error, shell, theme, visitor};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{MethodRouter, get, post};
+use leptos::nonce::use_nonce;
+use leptos::prelude::*;
+use leptos_axum::ResponseOptions;
+use server::Server;
+use tower_http::compression::CompressionLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+/// Every address of the pages. The API and the webhooks are `server::http::router`.
+pub fn router(server: Server) -> Router {
+    let pages = Router::new()
+        .route("/theme", post(theme::submit))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/sign-up", form(sign_up::submit))
+        .route("/sign-in", form(sign_in::submit))
+        .route("/verify-email", form(verify_email::submit))
+        .route("/reset-password", form(reset_password::submit))
+        .route("/reset-password/new", form(reset_password::submit_new))
+        .route("/credits", form(credits::submit))
+        .route("/tasks/{skill}", form(tasks::submit))
+        .fallback(page)
+        .layer(from_fn_with_state(server.clone(), visitor::load))
+        .layer(CompressionLayer::new());
+    Router::new()
+        .route("/assets/{version}/{*path}", get(asset::serve))
+        .merge(pages)
+        .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(REFERRER_POLICY, "same-origin"))
+        .layer(header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .layer(header(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"))
+        .with_state(server)
+}
+
+/// A page with a form: its own address takes both.
+fn form<H, T>(submit: H) -> MethodRouter<Server>
+where
+    H: Handler<T, Server>,
+    T: 'static,
+{
+    get(page).post(submit)
+}
+
+fn header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+/// Any page. The console's pages lead to sign-in when nobody is signed in, and back afterwards.
+async fn page(State(_): State<Server>, visitor: axum::Extension<Visitor>, request: Request) -> Response {
+    let axum::Extension(visitor) = visitor;
+    if visitor.user.is_none() && shell::is_console(visitor.path()) {
+        return Redirect::to(&sign_in::address(&visitor.address)).into_response();
+    }
+    render(visitor, Refused::default(), None, request).await
+}
+
+/// The page at the request's address. `status` is for a form that was refused; else the page sets its own.
+pub async fn render(visitor: Visitor, refused: Refused, status: Option<StatusCode>, request: Request) -> Response {
+    render_with(visitor, refused, status, request, shell::routes).await
+}
+
+/// The console's frame with a failure in it.
+pub async fn render_failure(visitor: Visitor, cause: server::error::Error, request: Request) -> Response {
+    let server = visitor.server.clone();
+    let cause = std::sync::Mutex::new(Some(cause));
+    render_with(visitor, Refused::default(), None, request, move || {
+        let cause = cause.lock().ok().and_then(|mut cause| cause.take());
+        crate::ui::layout::public("Not available", cause.map(|cause| error::in_place_of_page(&server, cause)))
+    })
+    .await
+}
+
+async fn render_with(
+    visitor: Visitor,
+    refused: Refused,
+    status: Option<StatusCode>,
+    request: Request,
+    content: impl Fn() -> AnyView + Send + Sync + 'static,
+) -> Response {
+    let checkout = checkout_origin(&visitor.server.config.stripe.api_url);
+    let content = std::sync::Arc::new(content);
+    let context = move || {
+        provide_context(visitor.clone());
+        provide_context(refused.clone());
+        if let Some(status) = status {
+            error::set_status(status);
+        }
+        set_page_headers(&checkout);
+    };
+    leptos_axum::render_app_async_with_context(context, move || shell::document(content()))(request).await
+}
+
+/// Only our own files, the one script with this answer's nonce, and forms that end here or at Checkout: browsers hold
+/// a redirect after a form to `form-action` too.
+fn set_page_headers(checkout: &str) {
+    let (Some(options), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) else { return };
+    let policy = format!(
+        "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; \
+         font-src 'self'; connect-src 'self'; form-action 'self' {checkout}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        options.insert_header(CONTENT_SECURITY_POLICY, policy);
+    }
+    options.insert_header(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+}
+
+/// Where Checkout's pages are: Stripe's own, or wherever the settings say that Stripe is.
+fn checkout_origin(stripe_api_url: &str) -> String {
+    if stripe_api_url.starts_with("https://api.stripe.com") {
+        return "https://checkout.stripe.com".to_owned();
+    }
+    origin(stripe_api_url).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkout_is_where_stripe_is() {
+        assert_eq!(checkout_origin("https://api.stripe.com/"), "https://checkout.stripe.com");
+        assert_eq!(checkout_origin("http://127.0.0.1:4000/stripe/"), "http://127.0.0.1:4000");
+    }
+}

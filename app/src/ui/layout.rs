@@ -1,0 +1,249 @@
+//! Owns: the two frames around every page: the console, and the public pages.
+
+use crate::error;
+use crate::theme::Theme;
+use crate::ui::icon::{Glyph, Icon};
+use crate::ui::money::{Digits, Money};
+use crate::visitor::{self, Visitor};
+use leptos::prelude::*;
+use leptos_meta::Title;
+use server::account::User;
+use server::error::Result;
+
+/// The parts of the console, in the order of the rail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    Overview,
+    Tasks,
+    Usage,
+    Credits,
+}
+
+impl Section {
+    const ALL: [Section; 4] = [Section::Overview, Section::Tasks, Section::Usage, Section::Credits];
+
+    const fn entry(self) -> (&'static str, &'static str, Glyph) {
+        match self {
+            Section::Overview => ("Overview", "/overview", Glyph::Overview),
+            Section::Tasks => ("Tasks", "/tasks", Glyph::Tasks),
+            Section::Usage => ("Usage", "/usage", Glyph::Usage),
+            Section::Credits => ("Credits", "/credits", Glyph::Credits),
+        }
+    }
+}
+
+/// A page of the console. `content` reads what it shows and may end in a denial or a failure, which then stands in
+/// its place with the right status.
+pub fn console<V>(
+    section: Section,
+    title: &'static str,
+    content: impl Future<Output = Result<V>> + Send + 'static,
+) -> AnyView
+where
+    V: IntoView + 'static,
+{
+    let Ok(visitor) = visitor::current() else { return ().into_any() };
+    let server = visitor.server.clone();
+    let content = Suspend::new(async move {
+        match content.await {
+            Ok(view) => view.into_any(),
+            Err(cause) => error::in_place_of_page(&server, cause),
+        }
+    });
+    let user = visitor.user.clone();
+    view! {
+        <Title text=format!("{title} · Tokenbank") />
+        <a class="skip-link" href="#content">
+            "Skip to the content"
+        </a>
+        <div class="console">
+            {demo_banner(&visitor)}
+            <nav class="rail" aria-label="Console">
+                <a class="rail-mark" href="/overview" aria-label="Tokenbank, overview">
+                    <Mark />
+                </a>
+                <ul class="rail-list">
+                    {Section::ALL.into_iter().map(|entry| rail_link(entry, section, &visitor)).collect_view()}
+                </ul>
+            </nav>
+            <header class="console-bar">
+                <a class="bar-mark" href="/overview" aria-label="Tokenbank, overview">
+                    <Mark />
+                </a>
+                {visitor
+                    .spendable
+                    .map(|spendable| {
+                        view! {
+                            <a class="button button-quiet" href="/credits">
+                                <span class="text-ink-muted max-sm:sr-only">"Spendable"</span>
+                                <span class="font-semibold" data-live="spendable">
+                                    <Money amount=spendable digits=Digits::Short />
+                                </span>
+                            </a>
+                        }
+                    })} {theme_menu(&visitor)} {user.map(|user| user_menu(&user))}
+            </header>
+            <main class="console-main" id="content" tabindex="-1">
+                {content}
+            </main>
+        </div>
+    }
+    .into_any()
+}
+
+/// A public page: a thin header, generous width.
+pub fn public(title: &'static str, content: impl IntoView + 'static) -> AnyView {
+    let Ok(visitor) = visitor::current() else { return ().into_any() };
+    let is_signed_in = visitor.user.is_some();
+    view! {
+        <Title text=format!("{title} · Tokenbank") />
+        <a class="skip-link" href="#content">
+            "Skip to the content"
+        </a>
+        <div class="public">
+            {demo_banner(&visitor)} <header class="public-bar">
+                <a class="mr-auto" href="/" aria-label="Tokenbank, start page">
+                    <Mark />
+                </a>
+                {theme_menu(&visitor)}
+                <nav class="flex gap-2" aria-label="Account">
+                    {if is_signed_in {
+                        view! {
+                            <a class="button" href="/overview">
+                                "Open the console"
+                            </a>
+                        }
+                            .into_any()
+                    } else {
+                        view! {
+                            <a class="button button-quiet" href="/sign-in">
+                                "Sign in"
+                            </a>
+                            <a class="button" href="/sign-up">
+                                "Sign up"
+                            </a>
+                        }
+                            .into_any()
+                    }}
+                </nav>
+            </header>
+            <main class="public-main" id="content" tabindex="-1">
+                {content}
+            </main>
+            <footer class="public-foot">
+                "Tokenbank is open source under the MIT licence. Prices are in US dollars."
+            </footer>
+        </div>
+    }
+    .into_any()
+}
+
+/// A narrow public page with one form.
+pub fn form_page(title: &'static str, content: impl IntoView + 'static) -> AnyView {
+    public(title, view! { <div class="mx-auto grid w-full max-w-md gap-6 pt-6 sm:pt-12">{content}</div> })
+}
+
+/// The name, with its mark.
+#[component]
+fn Mark() -> impl IntoView {
+    view! {
+        <span class="flex items-center gap-2 text-16 font-semibold tracking-tight text-ink">
+            <svg class="size-6" viewBox="0 0 32 32" aria-hidden="true">
+                <rect width="32" height="32" rx="7" fill="var(--color-accent)"></rect>
+                <path d="M8 9h16v3.6h-6.1V23.5h-3.8V12.6H8z" fill="var(--color-on-accent)"></path>
+            </svg>
+            "Tokenbank"
+        </span>
+    }
+}
+
+fn rail_link(entry: Section, section: Section, visitor: &Visitor) -> impl IntoView + use<> {
+    let (label, href, glyph) = entry.entry();
+    let current = (entry == section).then_some(if visitor.path() == href { "page" } else { "true" });
+    view! {
+        <li>
+            <a class="rail-link" href=href aria-current=current>
+                <Icon glyph=glyph />
+                {label}
+            </a>
+        </li>
+    }
+}
+
+fn demo_banner(visitor: &Visitor) -> impl IntoView + use<> {
+    visitor.server.config.demo.then(|| {
+        view! {
+            <p class="banner" role="note">
+                "Demo: no real money, cards or models. Sign in as "
+                <code>"owner@demo.test"</code>
+                " with "
+                <code>"demo-password-1"</code>
+                "."
+            </p>
+        }
+    })
+}
+
+fn theme_menu(visitor: &Visitor) -> impl IntoView + use<> {
+    let chosen = visitor.theme;
+    let next = visitor.address.clone();
+    let item = move |theme: Theme, label: &'static str, glyph: Glyph| {
+        view! {
+            <button
+                class="menu-item"
+                name="theme"
+                value=theme.as_str()
+                aria-pressed=if theme == chosen { "true" } else { "false" }
+            >
+                <Icon glyph=glyph />
+                {label}
+            </button>
+        }
+    };
+    view! {
+        <details class="menu" name="header-menu">
+            <summary class="button button-quiet px-2" aria-label="Colours">
+                <Icon glyph=match chosen {
+                    Theme::System => Glyph::Screen,
+                    Theme::Light => Glyph::Sun,
+                    Theme::Dark => Glyph::Moon,
+                } />
+            </summary>
+            <form class="menu-panel" method="post" action="/theme">
+                <input type="hidden" name="next" value=next />
+                {item(Theme::System, "As the system", Glyph::Screen)}
+                {item(Theme::Light, "Light", Glyph::Sun)}
+                {item(Theme::Dark, "Dark", Glyph::Moon)}
+            </form>
+        </details>
+    }
+}
+
+fn user_menu(user: &User) -> impl IntoView + use<> {
+    let email = user.email.clone();
+    view! {
+        <details class="menu" name="header-menu">
+            <summary class="button button-quiet px-2" aria-label="Your account">
+                <Icon glyph=Glyph::User />
+            </summary>
+            <div class="menu-panel">
+                <p class="px-2.5 pt-1.5 font-medium">
+                    <span class="clip max-w-64" title=user.account_name.clone()>
+                        {user.account_name.clone()}
+                    </span>
+                </p>
+                <p class="px-2.5 pb-2 text-13 text-ink-muted">
+                    <span class="clip max-w-64" title=email.clone()>
+                        {email.clone()}
+                    </span>
+                </p>
+                <form method="post" action="/sign-out">
+                    <button class="menu-item">
+                        <Icon glyph=Glyph::SignOut />
+                        "Sign out"
+                    </button>
+                </form>
+            </div>
+        </details>
+    }
+}

@@ -1,0 +1,13 @@
+//! Owns: the parts that pages are built from. Those that react in the browser are islands and compile for both
+//! sides; [`layout`] needs the visitor, so it exists on the server alone.
+
+pub mod dialog;
+pub mod empty;
+pub mod form;
+pub mod icon;
+#[cfg(feature = "ssr")]
+pub mod layout;
+pub mod meter;
+pub mod money;
+pub mod notice;
+pub mod table;
