@@ -11,7 +11,9 @@ pub mod http;
 pub mod job;
 pub mod mail;
 pub mod metrics;
+pub mod purchase;
 pub mod session;
+pub mod stripe;
 pub mod task;
 
 use clock::Clock;
@@ -36,6 +38,7 @@ pub struct Parts {
     pub tasks: Tasks,
     /// Woken when a job was inserted that somebody waits for.
     pub wake_jobs: Notify,
+    pub stripe: stripe::Client,
 }
 
 impl Deref for Server {
@@ -50,7 +53,14 @@ impl Server {
     pub async fn open(config: Config, clock: Clock) -> Result<Server> {
         let db = open_database(&config.database).await?;
         db.migrate().await?;
-        Ok(Server(Arc::new(Parts { config, db, clock, tasks: Tasks::default(), wake_jobs: Notify::new() })))
+        Ok(Server(Arc::new(Parts {
+            stripe: stripe::Client::new(&config.stripe)?,
+            config,
+            db,
+            clock,
+            tasks: Tasks::default(),
+            wake_jobs: Notify::new(),
+        })))
     }
 
     /// Stops background work, waits for runs that stream, and closes the database.

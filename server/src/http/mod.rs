@@ -16,3 +16,4 @@ pub fn router(server: Server) -> Router {
         .route("/metrics", get(health::metrics))
         .with_state(server)
 }
+pub mod webhook;

@@ -1,0 +1,170 @@
+//! Owns: what we know of Stripe's objects, as few words as a purchase needs.
+//! Does not own: fetching them (`client`).
+//! Invariant: a [`PaidPayment`] is made only from an object that Stripe's API answered with.
+
+use domain::id::PurchaseId;
+use domain::money::Cents;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fmt;
+
+/// The key of our metadata on Checkout Sessions and PaymentIntents.
+pub(super) const PURCHASE_ID: &str = "purchase_id";
+
+macro_rules! stripe_id {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+stripe_id!(
+    /// A Checkout Session, `cs_…`.
+    SessionId,
+    /// A PaymentIntent, `pi_…`.
+    PaymentIntentId,
+    /// A customer at Stripe, `cus_…`: one for each account that ever bought.
+    CustomerId,
+);
+
+/// A Checkout Session as Stripe has it now.
+#[derive(Clone, Debug)]
+pub struct Checkout {
+    pub session_id: SessionId,
+    pub state: CheckoutState,
+    /// Our purchase, if the session is one of ours.
+    pub purchase_id: Option<PurchaseId>,
+    /// Stripe makes it when the buyer first tries to pay.
+    pub payment_intent_id: Option<PaymentIntentId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckoutState {
+    /// The buyer can pay at this address.
+    Open { url: String },
+    /// The buyer is through; the money may still be on its way.
+    Complete,
+    /// Nobody can pay it any more.
+    Expired,
+}
+
+/// A PaymentIntent as Stripe has it now.
+#[derive(Clone, Debug)]
+pub enum Payment {
+    Paid(PaidPayment),
+    /// On its way: a bank takes its days.
+    Processing,
+    /// Not paid: nobody tried yet, or the last try failed for the reason given.
+    Unpaid {
+        purchase_id: Option<PurchaseId>,
+        problem: Option<String>,
+    },
+    /// Cannot be paid any more.
+    Canceled,
+}
+
+/// Money that Stripe has received. Whoever holds one has asked Stripe, so credit may follow.
+#[derive(Clone, Debug)]
+pub struct PaidPayment {
+    payment_intent_id: PaymentIntentId,
+    purchase_id: Option<PurchaseId>,
+    customer_id: Option<CustomerId>,
+    received: Cents,
+    /// Lower case, such as `usd`.
+    currency: String,
+    live: bool,
+}
+
+impl PaidPayment {
+    pub fn payment_intent_id(&self) -> &PaymentIntentId {
+        &self.payment_intent_id
+    }
+
+    /// The purchase that its metadata names.
+    pub fn purchase_id(&self) -> Option<&PurchaseId> {
+        self.purchase_id.as_ref()
+    }
+
+    pub fn customer_id(&self) -> Option<&CustomerId> {
+        self.customer_id.as_ref()
+    }
+
+    pub fn received(&self) -> Cents {
+        self.received
+    }
+
+    pub fn currency(&self) -> &str {
+        &self.currency
+    }
+
+    /// Real money, not a test.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+}
+
+impl Checkout {
+    pub(super) fn from_stripe(session: stripe_shared::CheckoutSession) -> Checkout {
+        use stripe_shared::CheckoutSessionStatus as Status;
+        let state = match (session.status, session.url) {
+            (Some(Status::Open), Some(url)) => CheckoutState::Open { url },
+            (Some(Status::Complete), _) => CheckoutState::Complete,
+            // Neither open with an address nor complete: nobody can pay it.
+            (Some(Status::Open | Status::Expired | Status::Unknown(_) | _) | None, _) => CheckoutState::Expired,
+        };
+        Checkout {
+            session_id: SessionId::new(session.id.as_str()),
+            state,
+            purchase_id: session.metadata.as_ref().and_then(purchase_id),
+            payment_intent_id: session.payment_intent.map(|payment| PaymentIntentId::new(payment.id().as_str())),
+        }
+    }
+}
+
+impl Payment {
+    pub(super) fn from_stripe(intent: stripe_shared::PaymentIntent) -> Payment {
+        use stripe_shared::PaymentIntentStatus as Status;
+        let purchase_id = purchase_id(&intent.metadata);
+        match intent.status {
+            Status::Succeeded => Payment::Paid(PaidPayment {
+                payment_intent_id: PaymentIntentId::new(intent.id.as_str()),
+                purchase_id,
+                customer_id: intent.customer.map(|customer| CustomerId::new(customer.id().as_str())),
+                received: Cents(intent.amount_received),
+                currency: intent.currency.to_string(),
+                live: intent.livemode,
+            }),
+            Status::RequiresAction | Status::RequiresConfirmation | Status::RequiresPaymentMethod => Payment::Unpaid {
+                purchase_id,
+                problem: intent
+                    .last_payment_error
+                    .map(|error| error.message.unwrap_or_else(|| "The payment was declined.".to_owned())),
+            },
+            Status::Canceled => Payment::Canceled,
+            Status::Processing | Status::RequiresCapture | Status::Unknown(_) | _ => Payment::Processing,
+        }
+    }
+}
+
+fn purchase_id(metadata: &HashMap<String, String>) -> Option<PurchaseId> {
+    metadata.get(PURCHASE_ID).map(PurchaseId::new)
+}
