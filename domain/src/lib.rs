@@ -4,7 +4,11 @@
 //! function. Never here: async, I/O, the clock, randomness, the environment.
 
 pub mod denial;
+pub mod execution;
+pub mod funding;
 pub mod id;
+pub mod ledger;
 pub mod money;
+pub mod provider;
 pub mod text_enum;
 pub mod time;

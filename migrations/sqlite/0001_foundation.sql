@@ -40,7 +40,7 @@ create table session (
     expires_at integer not null,
     constraint session_pk primary key (session_id)
 ) strict;
-create index session_user on session (user_id);
+create index session_by_user on session (user_id);
 create index session_expires on session (expires_at);
 
 -- Links sent by e-mail. Only the SHA-256 of the secret is kept; used once.
@@ -75,6 +75,7 @@ create index api_key_account on api_key (account_id);
 -- ── The ledger: written only by server/src/ledger ──────────────────────────────────────────────────────────────
 
 -- What an account has, kept with each posting and locked by each writer; always the sum of its entries.
+-- `last_seq` is the number of the account's newest posting.
 create table balance (
     account_id        text   not null,
     paid_nanos        integer not null default 0,
@@ -83,6 +84,7 @@ create table balance (
     trial_nanos       integer not null default 0,
     held_nanos        integer not null default 0,
     receivable_nanos  integer not null default 0,
+    last_seq          integer not null default 0,
     constraint balance_pk primary key (account_id),
     constraint balance_account_fk foreign key (account_id) references account (account_id),
     constraint balance_never_negative check (
@@ -91,10 +93,12 @@ create table balance (
 ) strict;
 
 -- A balanced group of entries. Append-only. `idempotency_key` says which fact it records, once.
+-- `seq` counts an account's postings without a gap, so two writers that did not see each other cannot both commit.
 -- `change_nanos` is the change of what the account has (spendable and held), `balance_after_nanos` the result.
 create table posting (
     posting_id          text   not null,
     account_id          text   not null,
+    seq                 integer not null,
     kind                text   not null,
     idempotency_key     text   not null,
     reference           text,
@@ -104,12 +108,14 @@ create table posting (
     created_at          integer not null,
     constraint posting_pk primary key (posting_id),
     constraint posting_idempotency_key_unique unique (idempotency_key),
+    constraint posting_account_seq_unique unique (account_id, seq),
     constraint posting_account_fk foreign key (account_id) references account (account_id),
     constraint posting_kind_known check (
         kind in ('grant', 'hold', 'capture', 'void', 'expire', 'lot_expiry', 'refund', 'dispute', 'adjustment')
     )
 ) strict;
-create index posting_account on posting (account_id, posting_id);
+-- The statement: what changed the customer's credit.
+create index posting_statement on posting (account_id, seq) where change_nanos <> 0;
 
 -- One side of a posting. `account_id` is null for the platform's books. Credit to a customer is positive.
 create table entry (
@@ -132,31 +138,37 @@ create table entry (
 ) strict, without rowid;
 create index entry_lot on entry (lot_id) where lot_id is not null;
 
--- A grant of credit and what is left of it. `allowed_models` is a JSON list, or null for all.
+-- A grant of credit, what is left of it, and what open holds have taken from it and may give back.
+-- `allowed_models` is a JSON list, or null for all.
 create table lot (
     lot_id          text   not null,
     account_id      text   not null,
     kind            text   not null,
     granted_nanos   integer not null,
     remaining_nanos integer not null,
+    held_nanos      integer not null default 0,
     allowed_models  text,
     expires_at      integer,
     created_at      integer not null,
     constraint lot_pk primary key (lot_id),
     constraint lot_account_fk foreign key (account_id) references account (account_id),
     constraint lot_kind_known check (kind in ('trial', 'promotional', 'bonus', 'paid')),
-    constraint lot_within_grant check (remaining_nanos >= 0 and remaining_nanos <= granted_nanos),
+    constraint lot_within_grant check (
+        remaining_nanos >= 0 and held_nanos >= 0 and remaining_nanos + held_nanos <= granted_nanos
+    ),
     constraint lot_bought_never_expires check (expires_at is null or kind in ('trial', 'promotional'))
 ) strict;
-create index lot_account_open on lot (account_id) where remaining_nanos > 0;
+create index lot_account_open on lot (account_id) where remaining_nanos > 0 or held_nanos > 0;
+create index lot_expiry on lot (expires_at) where expires_at is not null and remaining_nanos > 0;
 
 -- Money set aside for one run. The first row of a run: `draft` says, as JSON, what it was started with.
--- `taken` is a JSON list of [lot_id, nanos], in burn order.
+-- `taken` is a JSON list of [lot_id, nanos], in burn order. `overrun_nanos` is what the run cost above the hold.
 create table hold (
     execution_id   text   not null,
     account_id     text   not null,
     amount_nanos   integer not null,
     captured_nanos integer not null default 0,
+    overrun_nanos  integer not null default 0,
     state          text   not null,
     taken          text   not null,
     draft          text   not null,
@@ -166,8 +178,12 @@ create table hold (
     constraint hold_pk primary key (execution_id),
     constraint hold_account_fk foreign key (account_id) references account (account_id),
     constraint hold_state_known check (state in ('open', 'captured', 'voided', 'expired')),
-    constraint hold_capture_within check (captured_nanos >= 0 and captured_nanos <= amount_nanos),
-    constraint hold_ends_once check ((state = 'open') = (ended_at is null))
+    constraint hold_capture_within check (
+        captured_nanos >= 0 and captured_nanos <= amount_nanos
+        and overrun_nanos >= 0 and (overrun_nanos = 0 or captured_nanos = amount_nanos)
+    ),
+    constraint hold_ends_once check ((state = 'open') = (ended_at is null)),
+    constraint hold_takes_when_captured check (state = 'captured' or captured_nanos = 0)
 ) strict;
 create index hold_open on hold (account_id, expires_at) where state = 'open';
 create index hold_open_expiry on hold (expires_at) where state = 'open';

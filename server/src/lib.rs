@@ -9,6 +9,7 @@ pub mod db;
 pub mod error;
 pub mod http;
 pub mod job;
+pub mod ledger;
 pub mod mail;
 pub mod metrics;
 pub mod purchase;
@@ -36,6 +37,7 @@ pub struct Parts {
     pub db: Db,
     pub clock: Clock,
     pub tasks: Tasks,
+    pub ledger: ledger::Ledger,
     /// Woken when a job was inserted that somebody waits for.
     pub wake_jobs: Notify,
     pub stripe: stripe::Client,
@@ -55,6 +57,7 @@ impl Server {
         db.migrate().await?;
         Ok(Server(Arc::new(Parts {
             stripe: stripe::Client::new(&config.stripe)?,
+            ledger: ledger::Ledger::start(&db, &clock, ledger::Options::default()),
             config,
             db,
             clock,
