@@ -55,4 +55,6 @@ id!(
     SkillId,
     /// A model of the catalogue, such as `claude-sonnet-4-5`.
     ModelId,
+    /// A model as its provider names it, such as `claude-sonnet-4-5-20250929`.
+    UpstreamModel,
 );

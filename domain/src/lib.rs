@@ -3,12 +3,19 @@
 //! Compiles for the server and for WebAssembly, so the price in the browser and the price on the server are one
 //! function. Never here: async, I/O, the clock, randomness, the environment.
 
+pub mod catalogue;
 pub mod denial;
 pub mod execution;
 pub mod funding;
 pub mod id;
 pub mod ledger;
+pub mod limit;
 pub mod money;
+pub mod pack;
+pub mod plan;
 pub mod provider;
+pub mod quote;
+pub mod rate;
+pub mod route;
 pub mod text_enum;
 pub mod time;

@@ -2,6 +2,8 @@
 //! Does not own: prices (`catalogue`, `rate`) or formatting for the screen (`app::ui::money`).
 //! Invariant: no float goes in or comes out; arithmetic is checked; rounding happens only where its name says so.
 
+#![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -45,7 +47,7 @@ impl Usd {
 
     /// From pico-dollars, rounded half up to the nano-dollar: the one rounding of spec §6.1. `None` out of range.
     pub fn from_picos_half_up(picos: i128) -> Option<Usd> {
-        let nanos = picos.checked_add(PICOS_PER_NANO / 2)?.div_euclid(PICOS_PER_NANO);
+        let nanos = picos.checked_add(500)?.div_euclid(PICOS_PER_NANO);
         i64::try_from(nanos).ok().map(Usd)
     }
 
@@ -110,20 +112,20 @@ impl Usd {
 
     /// Rounded half up to the cent, for Stripe and the screen.
     pub const fn to_cents_half_up(self) -> Cents {
-        // i64::MAX is not within half a cent of overflowing after the wider add.
-        let cents = ((self.0 as i128) + (NANOS_PER_CENT as i128) / 2).div_euclid(NANOS_PER_CENT as i128);
-        Cents(cents as i64)
+        let cents = self.0.div_euclid(NANOS_PER_CENT);
+        let rest = self.0.rem_euclid(NANOS_PER_CENT);
+        // A cent is ten million nano-dollars, so the quotient is far from the end of the range.
+        Cents(if rest >= 5_000_000 { cents.saturating_add(1) } else { cents })
     }
 
     /// Whole cents if nothing is lost, else `None`: what may be charged through Stripe.
     pub const fn to_cents_exact(self) -> Option<Cents> {
-        if self.0 % NANOS_PER_CENT == 0 { Some(Cents(self.0 / NANOS_PER_CENT)) } else { None }
+        if self.0.rem_euclid(NANOS_PER_CENT) == 0 { Some(Cents(self.0.div_euclid(NANOS_PER_CENT))) } else { None }
     }
 
     /// This amount × `basis_points` / 10,000, rounded half up to the nano-dollar; `None` out of range.
     pub fn checked_mul_basis_points(self, basis_points: BasisPoints) -> Option<Usd> {
-        let scaled = i128::from(self.0) * i128::from(basis_points.0);
-        i64::try_from((scaled + 5_000).div_euclid(10_000)).ok().map(Usd)
+        ratio_half_up(i128::from(self.0), 10_000, i128::from(basis_points.0)).map(Usd)
     }
 }
 
@@ -132,8 +134,8 @@ impl fmt::Display for Usd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "−" } else { "" };
         let magnitude = self.0.unsigned_abs();
-        let dollars = magnitude / NANOS_PER_DOLLAR.unsigned_abs();
-        let fraction = format!("{:09}", magnitude % NANOS_PER_DOLLAR.unsigned_abs());
+        let dollars = magnitude.div_euclid(NANOS_PER_DOLLAR.unsigned_abs());
+        let fraction = format!("{:09}", magnitude.rem_euclid(NANOS_PER_DOLLAR.unsigned_abs()));
         let significant = fraction.trim_end_matches('0').len().max(2);
         write!(f, "{sign}${dollars}.{}", &fraction[..significant])
     }
@@ -176,14 +178,26 @@ impl Rate {
 
     /// What `tokens` cost, in pico-dollars, not yet rounded.
     pub const fn times(self, tokens: u64) -> i128 {
-        (self.0 as i128) * (tokens as i128)
+        // At most 2⁶³ × 2⁶⁴, which is in range.
+        (self.0 as i128).saturating_mul(tokens as i128)
     }
+}
+
+/// `part` × `scale` / `whole`, rounded half up; `None` for a whole that is not positive, or out of range.
+pub fn ratio_half_up(part: i128, whole: i128, scale: i128) -> Option<i64> {
+    if whole <= 0 {
+        return None;
+    }
+    let scaled = part.checked_mul(scale)?;
+    let (quotient, rest) = (scaled.div_euclid(whole), scaled.rem_euclid(whole));
+    let rounded = if rest >= whole.checked_sub(rest)? { quotient.checked_add(1)? } else { quotient };
+    i64::try_from(rounded).ok()
 }
 
 /// Reads `-12.5e-3` as an integer scaled by 10^`scale`, exactly; `None` when digits would be lost or it does not fit.
 fn parse_decimal(text: &str, scale: i32) -> Option<i64> {
-    let (mantissa, exponent) = match text.find(['e', 'E']) {
-        Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
         None => (text, 0),
     };
     let (negative, digits) = match mantissa.strip_prefix('-') {
@@ -200,10 +214,10 @@ fn parse_decimal(text: &str, scale: i32) -> Option<i64> {
     if significant.is_empty() {
         return Some(0);
     }
-    let trailing = i32::try_from(all.len() - all.trim_end_matches('0').len()).ok()?;
+    let trailing = i32::try_from(all.len().checked_sub(all.trim_end_matches('0').len())?).ok()?;
     let shift = scale.checked_add(exponent)?.checked_sub(i32::try_from(fraction.len()).ok()?)?.checked_add(trailing)?;
     let magnitude = significant.parse::<i64>().ok()?.checked_mul(10_i64.checked_pow(u32::try_from(shift).ok()?)?)?;
-    Some(if negative { -magnitude } else { magnitude })
+    if negative { magnitude.checked_neg() } else { Some(magnitude) }
 }
 
 #[cfg(test)]

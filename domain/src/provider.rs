@@ -1,9 +1,8 @@
-//! Owns: the names of the providers of models.
+//! Owns: who runs the models, by their stable names.
+//! Does not own: how each is spoken to (`server::provider`) or what it charges (`rate`).
 
-use crate::text_enum;
-
-text_enum! {
-    /// Who runs a model.
+crate::text_enum! {
+    /// A company or program that runs models.
     Provider {
         Anthropic = "anthropic",
         OpenAi = "openai",
@@ -13,5 +12,21 @@ text_enum! {
         OpenRouter = "openrouter",
         Together = "together",
         Ollama = "ollama",
+    }
+}
+
+impl Provider {
+    /// The name as the provider writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Provider::Anthropic => "Anthropic",
+            Provider::OpenAi => "OpenAI",
+            Provider::Google => "Google",
+            Provider::Groq => "Groq",
+            Provider::DeepSeek => "DeepSeek",
+            Provider::OpenRouter => "OpenRouter",
+            Provider::Together => "Together AI",
+            Provider::Ollama => "Ollama",
+        }
     }
 }

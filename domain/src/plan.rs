@@ -1,0 +1,81 @@
+//! Owns: what a plan includes and costs, as the catalogue writes it.
+//! Does not own: subscriptions at Stripe, or counting what an account used.
+
+#![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
+
+use crate::catalogue::ModelClass;
+use crate::id::PlanId;
+use crate::money::{BasisPoints, Usd};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A plan of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub id: PlanId,
+    pub name: String,
+    pub description: String,
+    /// Whether prices and executions count for each seat.
+    pub per_seat: bool,
+    /// By rising date; they do not overlap.
+    pub prices: Vec<PlanPrice>,
+    pub limits: PlanLimits,
+}
+
+/// What a plan costs a month, for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanPrice {
+    pub from: Timestamp,
+    /// The first moment it no longer counts; `None` until further notice.
+    pub until: Option<Timestamp>,
+    /// With our keys; `None` is by agreement.
+    pub standard: Option<Usd>,
+    /// With the customer's own keys; `None` is by agreement.
+    pub byok: Option<Usd>,
+}
+
+/// A number with an end, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Allowance {
+    AtMost(u64),
+    Unlimited,
+}
+
+/// What a plan includes (spec §2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanLimits {
+    pub running_agents: Allowance,
+    pub executions_a_month: Allowance,
+    /// Beyond this many executions a month they are slowed down; `None` never.
+    pub throttled_after: Option<u64>,
+    /// Executions a minute once slowed down.
+    pub throttled_to_a_minute: Option<u64>,
+    pub sandbox_tries_a_day: Allowance,
+    pub channels: String,
+    pub log_retention_hours: u64,
+    pub support: String,
+    /// The promised availability, in hundredths of a percent; `None` if there is no promise.
+    pub sla: Option<BasisPoints>,
+    /// What a day may cost on our keys; `None` is by agreement.
+    pub daily_spend_cap: Option<Usd>,
+    /// Classes of models that our keys do not run for this plan.
+    pub refused_classes: Vec<ModelClass>,
+    /// Classes of models that the allowance does not pay for: credits or an own key.
+    pub not_in_allowance: Vec<ModelClass>,
+}
+
+impl Plan {
+    /// What it costs a month at a moment; `None` if it is not sold then.
+    pub fn price_at(&self, at: Timestamp) -> Option<&PlanPrice> {
+        self.prices.iter().find(|price| price.from <= at && price.until.is_none_or(|until| at < until))
+    }
+}
+
+impl PlanPrice {
+    /// What the customer's own keys save, rounded half up to the whole percent; `None` when there is nothing to save.
+    pub fn byok_saving_percent(&self) -> Option<i64> {
+        let standard = self.standard.filter(|price| price.is_positive())?;
+        let saving = i128::from(standard.checked_sub(self.byok?)?.nanos());
+        crate::money::ratio_half_up(saving, i128::from(standard.nanos()), 100)
+    }
+}
