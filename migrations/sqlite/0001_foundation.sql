@@ -304,6 +304,7 @@ create table stripe_event (
     constraint stripe_event_pk primary key (stripe_event_id),
     constraint stripe_event_state_known check (state in ('new', 'applied', 'ignored', 'failed'))
 ) strict;
+create index stripe_event_left on stripe_event (received_at) where state in ('new', 'failed');
 
 -- ── Jobs ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

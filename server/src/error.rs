@@ -3,7 +3,7 @@
 
 use domain::denial::Denial;
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call did not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
-use crate::{Server, mail, on_tx};
+use crate::{Server, mail, on_tx, stripe};
 use domain::time::Timestamp;
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ const BATCH: i64 = 16;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Job {
     SendMail(mail::Mail),
+    ApplyStripeEvent { stripe_event_id: String },
 }
 
 /// A job to insert.
@@ -48,12 +49,14 @@ impl Job {
     const fn kind(&self) -> &'static str {
         match self {
             Job::SendMail(_) => "send_mail",
+            Job::ApplyStripeEvent { .. } => "apply_stripe_event",
         }
     }
 
     async fn run(self, server: &Server) -> Result<()> {
         match self {
             Job::SendMail(mail) => mail::deliver(server, &mail).await,
+            Job::ApplyStripeEvent { stripe_event_id } => stripe::apply::apply_stored(server, &stripe_event_id).await,
         }
     }
 }

@@ -17,9 +17,11 @@ pub mod session;
 pub mod stripe;
 pub mod task;
 
+use arc_swap::ArcSwap;
 use clock::Clock;
 use config::{Config, Database};
 use db::Db;
+use domain::catalogue::Catalogue;
 use error::Result;
 use secrecy::ExposeSecret as _;
 use std::ops::Deref;
@@ -40,6 +42,7 @@ pub struct Parts {
     pub ledger: ledger::Ledger,
     /// Woken when a job was inserted that somebody waits for.
     pub wake_jobs: Notify,
+    pub catalogue: ArcSwap<Catalogue>,
     pub stripe: stripe::Client,
 }
 
@@ -56,6 +59,7 @@ impl Server {
         let db = open_database(&config.database).await?;
         db.migrate().await?;
         Ok(Server(Arc::new(Parts {
+            catalogue: ArcSwap::from_pointee(empty_catalogue()),
             stripe: stripe::Client::new(&config.stripe)?,
             ledger: ledger::Ledger::start(&db, &clock, ledger::Options::default()),
             config,
@@ -84,5 +88,31 @@ pub async fn open_database(database: &Database) -> Result<Db> {
             Db::open_sqlite(path).await
         }
         Database::Postgres(url) => Db::connect_postgres(url.expose_secret()).await,
+    }
+}
+
+/// Nothing is offered until a catalogue file is read.
+fn empty_catalogue() -> Catalogue {
+    Catalogue {
+        version: String::new(),
+        markup: domain::money::BasisPoints(0),
+        stripe_fee: domain::pack::StripeFee { percent: domain::money::BasisPoints(0), fixed: domain::money::Usd::ZERO },
+        plans: Vec::new(),
+        packs: Vec::new(),
+        models: Vec::new(),
+        skills: Vec::new(),
+        limits: domain::catalogue::Limits {
+            execution_tokens: 0,
+            prior_output_tokens: 0,
+            prior_p50_percent: 0,
+            prior_p90_percent: 0,
+            low_balance: domain::money::Usd::ZERO,
+            alert_percents: Vec::new(),
+        },
+        shipped_rates: domain::catalogue::ShippedRates {
+            source: String::new(),
+            effective_at: domain::time::Timestamp::from_seconds(0),
+            checked_at: domain::time::Timestamp::from_seconds(0),
+        },
     }
 }

@@ -2,10 +2,11 @@
 
 pub mod client_ip;
 pub mod health;
+pub mod webhook;
 
 use crate::Server;
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 /// Every route that is not a page. The caller adds the session layer and the guard around these and the pages.
 pub fn router(server: Server) -> Router {
@@ -14,6 +15,7 @@ pub fn router(server: Server) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        // Stripe.
+        .route("/webhooks/stripe", post(webhook::stripe))
         .with_state(server)
 }
-pub mod webhook;

@@ -3,10 +3,18 @@
 //! Invariant: credit is granted only by `complete`, which takes a payment that was read from Stripe, once for each
 //! payment. Coming back from Stripe's page in the browser proves nothing.
 
-use crate::Server;
-use crate::account::User;
-use crate::error::{Error, Result};
-use domain::id::{AccountId, PackId, PurchaseId};
+mod checkout;
+mod complete;
+mod reconcile;
+
+pub use checkout::start;
+pub use complete::{Effect, apply_checkout, apply_payment};
+pub use reconcile::reconcile;
+
+use crate::error::Result;
+use crate::stripe::object::{CustomerId, SessionId};
+use crate::{Server, on_read};
+use domain::id::{AccountId, PackId, PurchaseId, UserId};
 use domain::money::{Cents, Usd};
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -49,33 +57,56 @@ pub struct Purchase {
     pub ended_at: Option<Timestamp>,
 }
 
-/// Begins the purchase of a pack and answers with the address to send the browser to: Stripe's page, or our own page
-/// of the purchase if it is paid. `purchase_id` was made when the form was rendered, so a second click is harmless: it
-/// answers with the same Checkout. Nothing is charged or granted here.
-///
-/// Denials: `UnknownPack`, `AccountFrozen`, `NotFound` (the id is somebody else's), `Invalid` (not an id), `Conflict`
-/// (the id belongs to another pack, or its Checkout has ended), `Upstream`.
-pub async fn start(_server: &Server, _user: &User, _pack_id: &PackId, _purchase_id: PurchaseId) -> Result<String> {
-    Err(Error::Internal("purchases: not there yet".to_owned()))
+/// A purchase as we need it to work on it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+struct PurchaseRow {
+    #[sqlx(flatten)]
+    purchase: Purchase,
+    account_id: AccountId,
+    user_id: UserId,
+    currency: String,
+    stripe_session_id: Option<SessionId>,
+    stripe_payment_intent_id: Option<crate::stripe::object::PaymentIntentId>,
+    /// The account's.
+    stripe_customer_id: Option<CustomerId>,
 }
 
 /// The account's purchase with this id.
-pub async fn load(_server: &Server, _account_id: &AccountId, _purchase_id: &PurchaseId) -> Result<Option<Purchase>> {
-    Err(Error::Internal("purchases: not there yet".to_owned()))
+pub async fn load(server: &Server, account_id: &AccountId, purchase_id: &PurchaseId) -> Result<Option<Purchase>> {
+    let purchase = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select purchase_id, pack_id, amount_nanos, bonus_nanos, price_cents, state, problem, created_at, ended_at
+             from   purchase
+             where  purchase_id = $1 and account_id = $2",
+        )
+        .bind(purchase_id)
+        .bind(account_id)
+        .fetch_optional(conn)
+        .await
+    })?;
+    Ok(purchase)
 }
 
-/// The account's purchases, newest first, those older than `before`.
+/// The account's purchases, newest first, those older than `before`; at most 200 of them.
 pub async fn list(
-    _server: &Server,
-    _account_id: &AccountId,
-    _before: Option<&PurchaseId>,
-    _limit: i64,
+    server: &Server,
+    account_id: &AccountId,
+    before: Option<&PurchaseId>,
+    limit: i64,
 ) -> Result<Vec<Purchase>> {
-    Err(Error::Internal("purchases: not there yet".to_owned()))
-}
-
-/// Asks Stripe about purchases that have waited for more than two minutes, and takes up events that were stored but not
-/// applied, so that lost webhooks cost nothing. Answers how many were looked at. Safe on several nodes at once.
-pub async fn reconcile(_server: &Server) -> Result<usize> {
-    Err(Error::Internal("purchases: not there yet".to_owned()))
+    let purchases = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select purchase_id, pack_id, amount_nanos, bonus_nanos, price_cents, state, problem, created_at, ended_at
+             from   purchase
+             where  account_id = $1 and ($2 is null or purchase_id < $2)
+             order  by purchase_id desc
+             limit  $3",
+        )
+        .bind(account_id)
+        .bind(before)
+        .bind(limit.clamp(1, 200))
+        .fetch_all(conn)
+        .await
+    })?;
+    Ok(purchases)
 }

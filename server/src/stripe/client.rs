@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
-use stripe::{IdempotencyKey, RequestStrategy, StripeError, StripeRequest as _};
+use stripe::{ApiErrors, ApiErrorsCode, IdempotencyKey, RequestStrategy, StripeError, StripeRequest as _};
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionLineItemsPriceData,
     CreateCheckoutSessionPaymentIntentData, ProductData, RetrieveCheckoutSession,
@@ -54,6 +54,9 @@ pub struct NewCheckout<'a> {
 pub enum Failure {
     #[error("Stripe has no such object")]
     Missing,
+    /// The customer that was named is not there.
+    #[error("Stripe has no such customer")]
+    NoCustomer,
     #[error("Stripe refused: {0}")]
     Refused(String),
     #[error("Stripe did not answer: {0}")]
@@ -63,7 +66,7 @@ pub enum Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         let problem = match failure {
-            Failure::Missing | Failure::Refused(_) => "refused the request",
+            Failure::Missing | Failure::NoCustomer | Failure::Refused(_) => "refused the request",
             Failure::NoAnswer(_) => "did not answer",
         };
         Error::Denied(Denial::Upstream { who: "Stripe".to_owned(), problem: problem.to_owned() })
@@ -173,6 +176,7 @@ fn idempotent(key: &str) -> Result<RequestStrategy, Failure> {
 fn explain(error: &StripeError) -> (Failure, bool) {
     match error {
         StripeError::Stripe(_, 404) => (Failure::Missing, false),
+        StripeError::Stripe(error, 400) if is_missing_customer(error) => (Failure::NoCustomer, false),
         StripeError::Stripe(error, status) => {
             let code = error.code.as_ref().map_or("no code", |code| code.as_str());
             let message = error.message.as_deref().unwrap_or("no message");
@@ -188,4 +192,8 @@ fn explain(error: &StripeError) -> (Failure, bool) {
         StripeError::ConfigError(text) => (Failure::Refused(text.clone()), false),
         StripeError::Timeout => (Failure::NoAnswer("timed out".to_owned()), true),
     }
+}
+
+fn is_missing_customer(error: &ApiErrors) -> bool {
+    error.code == Some(ApiErrorsCode::ResourceMissing) && error.param.as_deref() == Some("customer")
 }
