@@ -59,6 +59,39 @@ crate::text_enum! {
 /// is dearer than both: then the answer is `None`. `None` also when the sum does not fit; callers refuse, or charge
 /// the hold, but never nothing.
 pub fn cost(prices: &Prices, usage: &TokenUsage) -> Option<Usd> {
+    let request = i128::from(prices.per_request.nanos()).checked_mul(crate::money::PICOS_PER_NANO)?;
+    let picos = cost_lines(prices, usage)?.iter().map(CostLine::picos).try_fold(request, i128::checked_add)?;
+    Usd::from_picos_half_up(picos)
+}
+
+/// One pool of a run's tokens and the price of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CostLine {
+    pub pool: Pool,
+    pub tokens: u64,
+    pub rate: Rate,
+}
+
+/// A pool of [`TokenUsage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    Input,
+    CacheRead,
+    CacheWrite5m,
+    CacheWrite1h,
+    Output,
+    Reasoning,
+}
+
+impl CostLine {
+    /// In pico-dollars, not yet rounded.
+    pub const fn picos(&self) -> i128 {
+        self.rate.times(self.tokens)
+    }
+}
+
+/// What [`cost`] adds up, besides the price of a request: the pools that have tokens. `None` where `cost` has none.
+pub fn cost_lines(prices: &Prices, usage: &TokenUsage) -> Option<Vec<CostLine>> {
     let tier = tier(prices, usage.total_input()?);
     let write_1h = match (tier.cache_write_1h, tier.cache_write_5m) {
         (Some(rate), _) => rate,
@@ -66,18 +99,21 @@ pub fn cost(prices: &Prices, usage: &TokenUsage) -> Option<Usd> {
         (None, Some(_)) if usage.cache_write_1h == 0 => Rate::ZERO,
         (None, Some(_)) => return None,
     };
-    let request = i128::from(prices.per_request.nanos()).checked_mul(crate::money::PICOS_PER_NANO)?;
-    let picos = [
-        tier.input.times(usage.input),
-        tier.cache_read.unwrap_or(tier.input).times(usage.cache_read),
-        tier.cache_write_5m.unwrap_or(tier.input).times(usage.cache_write_5m),
-        write_1h.times(usage.cache_write_1h),
-        tier.output.times(usage.output),
-        tier.reasoning.unwrap_or(tier.output).times(usage.reasoning),
-    ]
-    .into_iter()
-    .try_fold(request, i128::checked_add)?;
-    Usd::from_picos_half_up(picos)
+    let lines = [
+        (Pool::Input, usage.input, tier.input),
+        (Pool::CacheRead, usage.cache_read, tier.cache_read.unwrap_or(tier.input)),
+        (Pool::CacheWrite5m, usage.cache_write_5m, tier.cache_write_5m.unwrap_or(tier.input)),
+        (Pool::CacheWrite1h, usage.cache_write_1h, write_1h),
+        (Pool::Output, usage.output, tier.output),
+        (Pool::Reasoning, usage.reasoning, tier.reasoning.unwrap_or(tier.output)),
+    ];
+    Some(
+        lines
+            .into_iter()
+            .filter(|(_, tokens, _)| *tokens > 0)
+            .map(|(pool, tokens, rate)| CostLine { pool, tokens, rate })
+            .collect(),
+    )
 }
 
 /// The prices that count for one request.
