@@ -5,7 +5,11 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
 
-export PATH="$ROOT/target/tools/bin:$ROOT/node_modules/.bin:$HOME/.cargo/bin:$PATH"
+case ":$PATH:" in
+*":$HOME/.cargo/bin:"*) ;;
+*) PATH="$HOME/.cargo/bin:$PATH" ;;
+esac
+export PATH="$ROOT/target/tools/bin:$ROOT/node_modules/.bin:$PATH"
 
 # One line of progress, on stderr so that a script's stdout stays its answer.
 say() { printf '%s\n' "$*" >&2; }
@@ -66,7 +70,9 @@ std_for_wasm() {
 # cargo_wasm ARGUMENT...: cargo for the browser half, with whichever toolchain has its standard library, and a target
 # folder of its own, so that the two halves never wait for each other's lock or undo each other's work.
 cargo_wasm() {
-    if std_for_wasm "$(rustc --print sysroot)"; then
+    local sysroot
+    sysroot=$(rustc --print sysroot)
+    if [ "$sysroot" != /usr ] && std_for_wasm "$sysroot"; then
         CARGO_TARGET_DIR="$ROOT/target/browser" cargo "$@"
     elif std_for_wasm /usr; then
         CARGO_TARGET_DIR="$ROOT/target/browser" RUSTUP_TOOLCHAIN=debian-web \

@@ -1,0 +1,23 @@
+// The browser tests: the demo on SQLite for all of them, and once more on Postgres for the journey that moves money.
+// Run them with `scripts/test browser`, which builds what they need and names the browser.
+
+import { defineConfig } from '@playwright/test';
+import { chromium } from './support/chromium.js';
+
+export default defineConfig({
+  testDir: '.',
+  testMatch: '*.test.js',
+  outputDir: '../test-results',
+  globalSetup: './support/demos.js',
+  fullyParallel: true,
+  workers: 2,
+  forbidOnly: !!process.env.CI,
+  reporter: [['list']],
+  timeout: 60_000,
+  expect: { timeout: 15_000 },
+  use: { ...chromium, viewport: { width: 1280, height: 900 }, trace: 'retain-on-failure' },
+  projects: [
+    { name: 'sqlite', use: { database: 'sqlite' } },
+    { name: 'postgres', use: { database: 'postgres' }, grep: /@postgres/ },
+  ],
+});
