@@ -1,16 +1,39 @@
 //! Owns: our own API keys (`tb_…`): making, listing, revoking, and telling who calls.
-//! Does not own: the users' keys of providers (`vault`).
-//! Invariant: the secret is shown once and stored only as its SHA-256.
+//! Does not own: the users' keys of providers (`vault`), what a caller may do (`execution`).
+//! Invariant: the secret is shown once and stored only as its SHA-256; a revoked key is refused at once on this node
+//! and within 10 seconds on others.
 
-use crate::Server;
-use crate::error::{Error, Result};
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::{Server, account, on_read, on_tx};
+use domain::denial::Denial;
 use domain::id::{AccountId, ApiKeyId, PlanId, UserId};
 use domain::time::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const PREFIX: &str = "tb_";
+/// `tb_` and 256 bits in base64url.
+const KEY_LENGTH: usize = 46;
+const LONGEST_NAME: usize = 80;
+/// Open keys an account may have.
+const MOST_KEYS: i64 = 100;
+/// Rows a list shows.
+const LIST: i64 = 200;
+
+/// How long a caller is remembered without asking the database.
+const REMEMBERED: Duration = Duration::from_secs(10);
+const SHARDS: usize = 16;
+const SHARD_SIZE: usize = 4_096;
 
 /// An API key as lists show it: never its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct ApiKey {
     pub api_key_id: ApiKeyId,
     pub account_id: AccountId,
@@ -23,30 +46,216 @@ pub struct ApiKey {
 }
 
 /// Who calls the API, known by their key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct ApiCaller {
     pub api_key_id: ApiKeyId,
     pub account_id: AccountId,
     pub user_id: UserId,
+    #[sqlx(rename = "plan_id")]
     pub plan: PlanId,
 }
 
 /// Makes a key for the user's account. The secret is returned here and never again.
-pub async fn create(_server: &Server, _user_id: &UserId, _name: &str) -> Result<(ApiKey, SecretString)> {
-    Err(Error::Internal("API key: not there yet".to_owned()))
+pub async fn create(server: &Server, user_id: &UserId, name: &str) -> Result<(ApiKey, SecretString)> {
+    let name = checked_name(name)?;
+    let user = account::load_user(server, user_id).await?.ok_or(Denial::NotSignedIn)?;
+    match user.role {
+        account::Role::Owner | account::Role::Admin | account::Role::Developer => {}
+        account::Role::Billing | account::Role::Viewer => {
+            return Err(Denial::Forbidden { what: "make API keys".to_owned() }.into());
+        }
+    }
+    let secret = format!("{PREFIX}{}", server.clock.new_secret());
+    let key = ApiKey {
+        api_key_id: ApiKeyId::new(server.clock.new_id()),
+        account_id: user.account_id,
+        user_id: user.user_id,
+        name,
+        hint: hint(&secret),
+        created_at: server.clock.now(),
+        revoked_at: None,
+    };
+
+    let mut tx = server.db.begin().await?;
+    let inserted = on_tx!(&mut tx, conn => {
+        sqlx::query(
+            "insert into api_key (api_key_id, account_id, user_id, name, key_hash, hint, created_at)
+             select $1, $2, $3, $4, $5, $6, $7
+             where  (select count(*) from api_key where account_id = $2 and revoked_at is null) < $8",
+        )
+        .bind(&key.api_key_id)
+        .bind(&key.account_id)
+        .bind(&key.user_id)
+        .bind(&key.name)
+        .bind(hex::encode(digest(&secret)))
+        .bind(&key.hint)
+        .bind(key.created_at)
+        .bind(MOST_KEYS)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected())
+    })?;
+    if inserted == 0 {
+        let problem = format!("This account has {MOST_KEYS} API keys, the most it may have. Revoke one first.");
+        return Err(Denial::Conflict { problem }.into());
+    }
+    tx.commit().await?;
+    tracing::info!(api_key_id = %key.api_key_id, user_id = %key.user_id, "an API key was made");
+    Ok((key, SecretString::from(secret)))
 }
 
 /// The account's keys, newest first, revoked ones included; at most 200.
-pub async fn list(_server: &Server, _account_id: &AccountId) -> Result<Vec<ApiKey>> {
-    Err(Error::Internal("API key: not there yet".to_owned()))
+pub async fn list(server: &Server, account_id: &AccountId) -> Result<Vec<ApiKey>> {
+    let keys = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select api_key_id, account_id, user_id, name, hint, created_at, revoked_at
+             from   api_key
+             where  account_id = $1
+             order  by api_key_id desc
+             limit  $2",
+        )
+        .bind(account_id)
+        .bind(LIST)
+        .fetch_all(conn)
+        .await
+    })?;
+    Ok(keys)
 }
 
-/// Ends a key: at once on this node, within 10 seconds on others. Repeating it changes nothing.
-pub async fn revoke(_server: &Server, _account_id: &AccountId, _api_key_id: &ApiKeyId) -> Result<()> {
-    Err(Error::Internal("API key: not there yet".to_owned()))
+/// Ends a key: at once on this node, within 10 seconds on others. Repeating it changes nothing. `NotFound` if the
+/// account has no such key.
+pub async fn revoke(server: &Server, account_id: &AccountId, api_key_id: &ApiKeyId) -> Result<()> {
+    let mut tx = server.db.begin().await?;
+    let found = on_tx!(&mut tx, conn => {
+        sqlx::query(
+            "update api_key
+             set    revoked_at = coalesce(revoked_at, $1)
+             where  api_key_id = $2 and account_id = $3",
+        )
+        .bind(server.clock.now())
+        .bind(api_key_id)
+        .bind(account_id)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected())
+    })?;
+    tx.commit().await?;
+    if found == 0 {
+        return Err(Denial::NotFound { what: "API key".to_owned() }.into());
+    }
+    server.api_callers.forget(api_key_id);
+    tracing::info!(%api_key_id, "an API key was revoked");
+    Ok(())
 }
 
-/// Who calls with this key (`tb_…`, without `Bearer`), or `NotSignedIn`.
-pub async fn authenticate(_server: &Server, _key: &str) -> Result<ApiCaller> {
-    Err(Error::Internal("API key: not there yet".to_owned()))
+/// Who calls with this key (`tb_…`, without `Bearer`), or `NotSignedIn`. Known callers cost no query for 10 seconds.
+pub async fn authenticate(server: &Server, key: &str) -> Result<ApiCaller> {
+    if key.len() != KEY_LENGTH || !key.starts_with(PREFIX) {
+        return Err(Denial::NotSignedIn.into());
+    }
+    let digest = digest(key);
+    if let Some(caller) = server.api_callers.find(&server.clock, &digest) {
+        return Ok(caller);
+    }
+
+    let generation = server.api_callers.generation();
+    let caller: Option<ApiCaller> = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select k.api_key_id, k.account_id, k.user_id, a.plan_id
+             from   api_key k
+             join   account a on a.account_id = k.account_id
+             where  k.key_hash = $1 and k.revoked_at is null",
+        )
+        .bind(hex::encode(digest))
+        .fetch_optional(conn)
+        .await
+    })?;
+    let caller = caller.ok_or(Denial::NotSignedIn)?;
+    server.api_callers.remember(&server.clock, digest, &caller, generation);
+    Ok(caller)
+}
+
+/// Callers seen in the last seconds, by the SHA-256 of their key. Bounded; only keys that exist come in.
+pub struct Callers {
+    shards: [Mutex<HashMap<[u8; 32], Seen>>; SHARDS],
+    /// Counts revocations: a caller read before one is not remembered after it.
+    revocations: AtomicU64,
+}
+
+struct Seen {
+    caller: ApiCaller,
+    until: Duration,
+}
+
+impl Default for Callers {
+    fn default() -> Callers {
+        Callers { shards: std::array::from_fn(|_| Mutex::default()), revocations: AtomicU64::new(0) }
+    }
+}
+
+impl fmt::Debug for Callers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("api_key::Callers")
+    }
+}
+
+impl Callers {
+    fn shard(&self, digest: &[u8; 32]) -> MutexGuard<'_, HashMap<[u8; 32], Seen>> {
+        let [first, ..] = digest;
+        self.shards[usize::from(*first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn generation(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    fn find(&self, clock: &Clock, digest: &[u8; 32]) -> Option<ApiCaller> {
+        let shard = self.shard(digest);
+        let seen = shard.get(digest)?;
+        (clock.monotonic() < seen.until).then(|| seen.caller.clone())
+    }
+
+    fn remember(&self, clock: &Clock, digest: [u8; 32], caller: &ApiCaller, generation: u64) {
+        let now = clock.monotonic();
+        let mut shard = self.shard(&digest);
+        if self.generation() != generation {
+            return;
+        }
+        if shard.len() >= SHARD_SIZE {
+            shard.retain(|_, seen| now < seen.until);
+        }
+        if shard.len() < SHARD_SIZE {
+            shard.insert(digest, Seen { caller: caller.clone(), until: now + REMEMBERED });
+        }
+    }
+
+    fn forget(&self, api_key_id: &ApiKeyId) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.retain(|_, seen| seen.caller.api_key_id != *api_key_id);
+        }
+    }
+}
+
+fn checked_name(name: &str) -> std::result::Result<String, Denial> {
+    let name = name.trim();
+    let length = name.chars().count();
+    if length == 0 || length > LONGEST_NAME || name.chars().any(char::is_control) {
+        return Err(Denial::invalid(
+            "name",
+            "Not 1 to 80 characters that can be shown",
+            "Name it after where it is used.",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// `tb_…` and the last four characters.
+fn hint(secret: &str) -> String {
+    format!("{PREFIX}…{}", secret.get(secret.len().saturating_sub(4)..).unwrap_or_default())
 }

@@ -7,6 +7,7 @@ use domain::time::Timestamp;
 use rand::RngCore as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// The time and new ids. Cheap to clone; clones share a manual clock.
@@ -14,17 +15,18 @@ use uuid::Uuid;
 pub struct Clock {
     /// Microseconds since 1970 when a test drives the clock, `None` for the system's.
     manual: Option<Arc<AtomicI64>>,
+    made: Instant,
 }
 
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Clock {
-        Clock { manual: None }
+        Clock { manual: None, made: Instant::now() }
     }
 
     /// A clock that moves only by [`Clock::advance_seconds`].
     pub fn manual(start: Timestamp) -> Clock {
-        Clock { manual: Some(Arc::new(AtomicI64::new(start.micros()))) }
+        Clock { manual: Some(Arc::new(AtomicI64::new(start.micros()))), made: Instant::now() }
     }
 
     #[allow(clippy::disallowed_methods)] // This is its home.
@@ -35,6 +37,14 @@ impl Clock {
                 let nanos = time::OffsetDateTime::now_utc().unix_timestamp_nanos();
                 Timestamp::from_micros(i64::try_from(nanos / 1_000).unwrap_or(i64::MAX))
             }
+        }
+    }
+
+    /// Time that never goes back, for limits and short caches: since this clock was made, or a manual clock's time.
+    pub fn monotonic(&self) -> Duration {
+        match &self.manual {
+            Some(micros) => Duration::from_micros(micros.load(Ordering::SeqCst).max(0).unsigned_abs()),
+            None => self.made.elapsed(),
         }
     }
 
@@ -60,9 +70,14 @@ impl Clock {
 
     /// A new secret of 256 random bits, as URL-safe text.
     pub fn new_secret(&self) -> String {
-        let mut random = [0_u8; 32];
+        URL_SAFE_NO_PAD.encode(self.random_bytes::<32>())
+    }
+
+    /// Random bytes, fit for secrets and salts.
+    pub fn random_bytes<const COUNT: usize>(&self) -> [u8; COUNT] {
+        let mut random = [0_u8; COUNT];
         rand::rng().fill_bytes(&mut random);
-        URL_SAFE_NO_PAD.encode(random)
+        random
     }
 }
 

@@ -2,6 +2,7 @@
 //! Does not own: prices and limits (the catalogue).
 //! Invariant: `serve` does not start on a setting that is missing or unsafe; each is named with its remedy.
 
+use crate::http::client_ip::Network;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt;
 use std::net::SocketAddr;
@@ -46,6 +47,9 @@ pub struct Settings {
     /// Where OpenAI's API is.
     #[arg(long, env = "TOKENBANK_OPENAI_URL", default_value = "https://api.openai.com")]
     pub openai_url: String,
+    /// Proxies in front of us whose X-Forwarded-For is believed, such as `10.0.0.0/8`; comma-separated.
+    #[arg(long, env = "TOKENBANK_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
     /// Mail server, `smtp://host:25` or `smtps://user:password@host`.
     #[arg(long, env = "TOKENBANK_SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<SecretString>,
@@ -63,6 +67,8 @@ pub struct Config {
     /// Without a slash at its end.
     pub public_url: String,
     pub catalogue: Option<PathBuf>,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<Network>,
     pub stripe: Stripe,
     pub anthropic: Upstream,
     pub openai: Upstream,
@@ -140,6 +146,7 @@ impl Settings {
             listen: self.listen,
             public_url: String::new(),
             catalogue: self.catalogue,
+            trusted_proxies: Vec::new(),
             stripe: Stripe {
                 secret_key: none(),
                 webhook_secret: none(),
@@ -212,6 +219,14 @@ impl Settings {
             }
         }
 
+        let mut trusted_proxies = Vec::new();
+        for text in self.trusted_proxies.iter().filter(|text| !text.trim().is_empty()) {
+            match text.parse::<Network>() {
+                Ok(network) => trusted_proxies.push(network),
+                Err(problem) => missing("TOKENBANK_TRUSTED_PROXIES", problem.as_str()),
+            }
+        }
+
         let (Some(database), true) = (database, problems.is_empty()) else { return Err(problems) };
         let live =
             secret_key.expose_secret().starts_with("sk_live_") || secret_key.expose_secret().starts_with("rk_live_");
@@ -221,6 +236,7 @@ impl Settings {
             listen: self.listen,
             public_url,
             catalogue: self.catalogue,
+            trusted_proxies,
             stripe: Stripe { secret_key, webhook_secret, api_url: with_slash(&self.stripe_api_url), live },
             anthropic: Upstream {
                 url: self.anthropic_url.trim_end_matches('/').to_owned(),
@@ -306,6 +322,7 @@ mod tests {
             ("--smtp-url", "", "TOKENBANK_SMTP_URL"),
             ("", "--stripe-api-url=http://stripe.example.com", "STRIPE_API_URL"),
             ("", "--database-url=mysql://x", "DATABASE_URL"),
+            ("", "--trusted-proxies=10.0.0.0/8,proxy", "TOKENBANK_TRUSTED_PROXIES"),
         ] {
             let mut arguments: Vec<&str> =
                 complete().into_iter().filter(|given| argument.is_empty() || !given.starts_with(argument)).collect();

@@ -12,6 +12,7 @@ pub mod job;
 pub mod ledger;
 pub mod mail;
 pub mod metrics;
+pub mod password;
 pub mod purchase;
 pub mod session;
 pub mod stripe;
@@ -40,6 +41,12 @@ pub struct Parts {
     pub clock: Clock,
     pub tasks: Tasks,
     pub ledger: ledger::Ledger,
+    /// How often somebody may try to sign in, sign up or reset a password.
+    pub limits: http::limits::Limits,
+    pub passwords: password::Hashing,
+    pub mailer: mail::Mailer,
+    /// Callers of the API seen in the last seconds.
+    pub api_callers: api_key::Callers,
     /// Woken when a job was inserted that somebody waits for.
     pub wake_jobs: Notify,
     pub catalogue: ArcSwap<Catalogue>,
@@ -62,11 +69,15 @@ impl Server {
             catalogue: ArcSwap::from_pointee(empty_catalogue()),
             stripe: stripe::Client::new(&config.stripe)?,
             ledger: ledger::Ledger::start(&db, &clock, ledger::Options::default()),
+            limits: http::limits::Limits::new(&clock, config.demo),
+            passwords: password::Hashing::default(),
+            mailer: mail::Mailer::default(),
+            api_callers: api_key::Callers::default(),
+            wake_jobs: Notify::new(),
+            tasks: Tasks::default(),
             config,
             db,
             clock,
-            tasks: Tasks::default(),
-            wake_jobs: Notify::new(),
         })))
     }
 

@@ -3,11 +3,23 @@
 //! Invariant: a job's row holds no secret: the token of a link is made when the mail is sent.
 
 use crate::Server;
+use crate::account::{self, Email, Purpose, User};
+use crate::clock::Clock;
+use crate::config;
+use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::job::{self, Job, NewJob};
 use domain::id::{PurchaseId, UserId};
 use domain::money::{Cents, Usd};
 use domain::time::Timestamp;
+use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// A mail to send, as the job keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +35,214 @@ pub enum Mail {
     Receipt { user_id: UserId, pack: String, price: Cents, credits: Usd, paid_at: Timestamp, purchase_id: PurchaseId },
 }
 
-/// Sends the mail. An error means that it was not accepted, and the job tries again.
-pub async fn deliver(_server: &Server, _mail: &Mail) -> Result<()> {
-    Err(Error::Internal("mail: not there yet".to_owned()))
+/// What a mail says, before it is text and HTML.
+struct Letter {
+    subject: String,
+    paragraphs: Vec<String>,
+    /// Names and values, one under the other.
+    facts: Vec<(&'static str, String)>,
+    /// Label and address; the address may hold a token.
+    button: Option<(&'static str, SecretString)>,
+    closing: &'static str,
+}
+
+/// The connection to the SMTP server, made at the first mail. Cheap to make.
+#[derive(Default)]
+pub struct Mailer {
+    transport: OnceCell<AsyncSmtpTransport<Tokio1Executor>>,
+}
+
+impl fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mailer")
+    }
+}
+
+/// Adds the mail to the caller's transaction: it is sent if, and only if, that commits.
+pub async fn send_later(tx: &mut Tx, clock: &Clock, mail: Mail) -> Result<()> {
+    job::insert(tx, clock, NewJob::now(Job::SendMail(mail), clock)).await
+}
+
+/// Sends the mail. An error means that it was not accepted, and the job tries again. Nothing is sent, and that is no
+/// error, when there is nobody to send it to any more.
+pub async fn deliver(server: &Server, mail: &Mail) -> Result<()> {
+    let Some((to, letter)) = compose(server, mail).await? else { return Ok(()) };
+    let from: Mailbox = (server.config.mail.from.parse())
+        .map_err(|error| Error::internal("TOKENBANK_MAIL_FROM is not a sender", error))?;
+    let to = Mailbox::new(None, to.parse().map_err(|error| Error::internal("address of a mail", error))?);
+    let message = Message::builder()
+        .from(from)
+        .to(to)
+        .subject(letter.subject.clone())
+        .multipart(MultiPart::alternative_plain_html(letter.text(), letter.html()))
+        .map_err(|error| Error::internal("write a mail", error))?;
+    let transport = server.mailer.transport.get_or_try_init(async || connect(&server.config.mail)).await?;
+    transport.send(message).await.map_err(|error| Error::internal("hand a mail to the mail server", error))?;
+    Ok(())
+}
+
+/// Who gets the mail and what it says; nobody, when its reason has gone.
+async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)>> {
+    Ok(match mail {
+        Mail::VerifyEmail { user_id } => match account::load_user(server, user_id).await? {
+            Some(user) if !user.email_verified => Some(verify_email(server, user).await?),
+            Some(_) | None => None,
+        },
+        Mail::ResetPassword { email } => match account::load_user_id(server, &Email::parse(email)?).await? {
+            Some(user_id) => Some((email.clone(), reset_password(server, &user_id).await?)),
+            None => None,
+        },
+        Mail::AlreadyHaveAccount { email } => Some((email.clone(), already_have_account(server))),
+        Mail::Receipt { user_id, pack, price, credits, paid_at, purchase_id } => {
+            let user = account::load_user(server, user_id).await?;
+            user.map(|user| (user.email, receipt(server, pack, *price, *credits, *paid_at, purchase_id)))
+        }
+    })
+}
+
+async fn verify_email(server: &Server, user: User) -> Result<(String, Letter)> {
+    let token = account::issue_link(server, &user.user_id, Purpose::VerifyEmail).await?;
+    let letter = Letter {
+        subject: "Confirm your e-mail for Tokenbank".to_owned(),
+        paragraphs: vec![
+            "Welcome. One step is left: confirm that this address is yours, then sign in.".to_owned(),
+            "The link works once, within 24 hours.".to_owned(),
+        ],
+        facts: Vec::new(),
+        button: Some(("Confirm e-mail", link(server, "/verify-email", &token))),
+        closing: "If you did not sign up, do nothing: without your confirmation nobody can sign in with this address.",
+    };
+    Ok((user.email, letter))
+}
+
+async fn reset_password(server: &Server, user_id: &UserId) -> Result<Letter> {
+    let token = account::issue_link(server, user_id, Purpose::ResetPassword).await?;
+    Ok(Letter {
+        subject: "Reset your Tokenbank password".to_owned(),
+        paragraphs: vec![
+            "Somebody, probably you, asked to reset the password of this account.".to_owned(),
+            "The link works once, within an hour, and signs you out everywhere.".to_owned(),
+        ],
+        facts: Vec::new(),
+        button: Some(("Choose a new password", link(server, "/reset-password/new", &token))),
+        closing: "If it was not you, do nothing: your password stays as it is.",
+    })
+}
+
+fn already_have_account(server: &Server) -> Letter {
+    let address = format!("{}/sign-in", server.config.public_url);
+    Letter {
+        subject: "You already have a Tokenbank account".to_owned(),
+        paragraphs: vec![
+            "Somebody, probably you, signed up with this address, which has an account already. Nothing was changed."
+                .to_owned(),
+            "Sign in with it. If you forgot the password, or never confirmed this address, use \"Reset your password\" \
+             on that page."
+                .to_owned(),
+        ],
+        facts: Vec::new(),
+        button: Some(("Sign in", SecretString::from(address))),
+        closing: "If it was not you, do nothing.",
+    }
+}
+
+fn receipt(
+    server: &Server,
+    pack: &str,
+    price: Cents,
+    credits: Usd,
+    paid_at: Timestamp,
+    purchase_id: &PurchaseId,
+) -> Letter {
+    let price = Usd::from_cents(price).map_or_else(|| "out of range".to_owned(), |price| price.to_string());
+    let address = format!("{}/credits/bought/{purchase_id}", server.config.public_url);
+    Letter {
+        subject: format!("Receipt: {credits} of Tokenbank credit"),
+        paragraphs: vec!["Thank you. Your payment arrived and the credit is in your balance.".to_owned()],
+        facts: vec![
+            ("Pack", pack.to_owned()),
+            ("Paid", format!("{price} (US dollars)")),
+            ("Credit", credits.to_string()),
+            ("Date", date(paid_at)),
+            ("Reference", purchase_id.to_string()),
+        ],
+        button: Some(("See the purchase", SecretString::from(address))),
+        closing: "Purchased credit never expires; what is unused can be refunded.",
+    }
+}
+
+fn link(server: &Server, path: &str, token: &SecretString) -> SecretString {
+    SecretString::from(format!("{}{path}?token={}", server.config.public_url, token.expose_secret()))
+}
+
+/// `2027-01-15 08:00 UTC`.
+fn date(moment: Timestamp) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    time::OffsetDateTime::from_unix_timestamp(moment.seconds())
+        .ok()
+        .and_then(|moment| moment.format(format).ok())
+        .unwrap_or_else(|| moment.seconds().to_string())
+}
+
+impl Letter {
+    fn text(&self) -> String {
+        let mut parts = self.paragraphs.clone();
+        if !self.facts.is_empty() {
+            let lines = self.facts.iter().map(|(name, value)| format!("{name}: {value}"));
+            parts.push(lines.collect::<Vec<_>>().join("\n"));
+        }
+        if let Some((label, address)) = &self.button {
+            parts.push(format!("{label}:\n{}", address.expose_secret()));
+        }
+        parts.push(self.closing.to_owned());
+        format!("{}\n", parts.join("\n\n"))
+    }
+
+    fn html(&self) -> String {
+        let mut body = String::new();
+        for paragraph in &self.paragraphs {
+            body.push_str(&format!("<p>{}</p>", escape(paragraph)));
+        }
+        if !self.facts.is_empty() {
+            let rows = self.facts.iter().map(|(name, value)| {
+                format!("<tr><td style=\"padding:2px 16px 2px 0\">{name}</td><td>{}</td></tr>", escape(value))
+            });
+            body.push_str(&format!("<table>{}</table>", rows.collect::<String>()));
+        }
+        if let Some((label, address)) = &self.button {
+            let address = escape(address.expose_secret());
+            body.push_str(&format!(
+                "<p><a href=\"{address}\" style=\"display:inline-block;padding:10px 16px;border-radius:6px;\
+                 background:#14532d;color:#ffffff;text-decoration:none\">{label}</a></p>\
+                 <p style=\"color:#555555;font-size:13px\">Or open this address: {address}</p>"
+            ));
+        }
+        format!(
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\
+             <body style=\"font-family:system-ui,sans-serif;font-size:15px;line-height:1.5;color:#111111;max-width:560px\">\
+             {body}<p style=\"color:#555555;font-size:13px\">{}</p></body></html>",
+            escape(&self.subject),
+            escape(self.closing)
+        )
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// `smtps://` is TLS from the start. Plain `smtp://` turns to TLS where the server offers it, and must when a password
+/// is sent, except on this machine.
+fn connect(config: &config::Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
+    let unusable = |_| Error::Internal("TOKENBANK_SMTP_URL is not an smtp:// or smtps:// address".to_owned());
+    let address = config.smtp_url.expose_secret();
+    let url = reqwest::Url::parse(address).map_err(|_| unusable(()))?;
+    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(address).map_err(|_| unusable(()))?;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let on_this_machine = ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str());
+    if url.scheme() == "smtp" && url.query().is_none() && !on_this_machine {
+        let tls = TlsParameters::new(host).map_err(|error| Error::internal("TLS to the mail server", error))?;
+        transport = transport.tls(if url.password().is_some() { Tls::Required(tls) } else { Tls::Opportunistic(tls) });
+    }
+    Ok(transport.timeout(Some(Duration::from_secs(20))).build())
 }

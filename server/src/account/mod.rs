@@ -2,12 +2,27 @@
 //! Does not own: browser sessions (`session`), API keys (`api_key`), balances (`ledger`), what the mail says (`mail`).
 //! Invariant: no answer tells whether an e-mail has an account: same sentence, same work, and a mail either way.
 
-use crate::Server;
+mod email;
+mod link;
+mod reset;
+mod sign_in;
+mod sign_up;
+
+pub use email::Email;
+pub use link::{Purpose, issue as issue_link, sweep_expired as sweep_links};
+pub use reset::{request_password_reset, reset_password};
+pub use sign_in::sign_in;
+pub use sign_up::{SignUp, sign_up, verify_email};
+
+use crate::clock::Clock;
+use crate::db::Tx;
 use crate::error::{Error, Result};
-use domain::id::{AccountId, UserId};
+use crate::password::{Password, PasswordHash};
+use crate::{Server, on_read, on_tx};
+use domain::id::{AccountId, PlanId, UserId};
+use domain::time::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
 
 domain::text_enum! {
     /// What a user may do in the account.
@@ -35,45 +50,184 @@ pub struct User {
     pub time_zone: String,
 }
 
-/// What somebody typed into the sign-up form.
-pub struct SignUp {
-    pub email: String,
-    pub password: SecretString,
-    /// Empty: the part of the e-mail before the @ is taken.
-    pub account_name: String,
-    /// Empty: `UTC`.
-    pub time_zone: String,
+/// The account a new user belongs to.
+#[derive(Clone, Debug)]
+pub enum NewAccount {
+    /// A new one with this name and time zone, on the plan that everybody starts on.
+    Open { name: String, time_zone: String },
+    /// One that exists.
+    Join(AccountId),
 }
 
-/// Opens an account with its owner and sends the link that verifies the e-mail. Nobody is signed in yet: the page says
-/// "open the link we sent you". If the e-mail has an account, the answer is the same and the mail says so.
-pub async fn sign_up(_server: &Server, _sign_up: SignUp, _ip: IpAddr) -> Result<()> {
-    Err(Error::Internal("sign-up: not there yet".to_owned()))
+/// A user to add.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    pub email: Email,
+    pub password: PasswordHash,
+    pub account: NewAccount,
+    pub role: Role,
+    pub is_admin: bool,
 }
 
-/// Checks e-mail and password. Unknown e-mail, wrong password and an e-mail not verified yet are one denial,
-/// `WrongCredentials`. The caller starts the session.
-pub async fn sign_in(_server: &Server, _email: &str, _password: &SecretString, _ip: IpAddr) -> Result<User> {
-    Err(Error::Internal("sign-in: not there yet".to_owned()))
+#[derive(sqlx::FromRow)]
+struct UserRow {
+    user_id: UserId,
+    account_id: AccountId,
+    email: String,
+    role: String,
+    is_admin: i64,
+    email_verified_at: Option<Timestamp>,
+    account_name: String,
+    time_zone: String,
 }
 
-/// Verifies the e-mail by the link's token, once. Call it from a POST (mail scanners follow links). Does not sign in:
-/// whoever owns the mailbox need not be who chose the password.
-pub async fn verify_email(_server: &Server, _token: &str) -> Result<()> {
-    Err(Error::Internal("verify e-mail: not there yet".to_owned()))
-}
-
-/// Sends a link that resets the password, if the e-mail has an account; the answer is the same if not.
-pub async fn request_password_reset(_server: &Server, _email: &str, _ip: IpAddr) -> Result<()> {
-    Err(Error::Internal("reset: not there yet".to_owned()))
-}
-
-/// Sets a new password by the link's token, once, and ends every session of the user.
-pub async fn reset_password(_server: &Server, _token: &str, _new_password: &SecretString) -> Result<()> {
-    Err(Error::Internal("reset: not there yet".to_owned()))
+impl UserRow {
+    fn into_user(self) -> Result<User> {
+        let role =
+            self.role.parse().map_err(|error| Error::internal(&format!("\"user\".role of {}", self.user_id), error))?;
+        Ok(User {
+            user_id: self.user_id,
+            account_id: self.account_id,
+            email: self.email,
+            role,
+            is_admin: self.is_admin != 0,
+            email_verified: self.email_verified_at.is_some(),
+            account_name: self.account_name,
+            time_zone: self.time_zone,
+        })
+    }
 }
 
 /// The user with this id, as pages see them.
-pub async fn load_user(_server: &Server, _user_id: &UserId) -> Result<Option<User>> {
-    Err(Error::Internal("user: not there yet".to_owned()))
+pub async fn load_user(server: &Server, user_id: &UserId) -> Result<Option<User>> {
+    let row: Option<UserRow> = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            r#"select u.user_id, u.account_id, u.email, u.role, u.is_admin, u.email_verified_at,
+                      a.name as account_name, a.time_zone
+               from   "user" u
+               join   account a on a.account_id = u.account_id
+               where  u.user_id = $1"#,
+        )
+        .bind(user_id)
+        .fetch_optional(conn)
+        .await
+    })?;
+    row.map(UserRow::into_user).transpose()
+}
+
+/// The id of the user with this e-mail.
+pub async fn load_user_id(server: &Server, email: &Email) -> Result<Option<UserId>> {
+    let user_id = on_read!(&server.db, conn => {
+        sqlx::query_scalar(r#"select user_id from "user" where email = $1"#).bind(email).fetch_optional(conn).await
+    })?;
+    Ok(user_id)
+}
+
+/// Adds a user whose e-mail needs no link, for the demo, `tokenbank admin create` and tests. `Conflict` if the e-mail
+/// is taken; then roll back.
+pub async fn create_verified(tx: &mut Tx, clock: &Clock, new: NewUser) -> Result<User> {
+    let (email, role, is_admin) = (new.email.to_string(), new.role, new.is_admin);
+    let Some(user_id) = insert_user(tx, clock, new).await? else {
+        return Err(domain::denial::Denial::Conflict { problem: format!("{email} has an account already.") }.into());
+    };
+    set_verified(tx, &user_id, clock.now()).await?;
+    let (account_id, account_name, time_zone): (AccountId, String, String) = on_tx!(tx, conn => {
+        sqlx::query_as(
+            r#"select a.account_id, a.name, a.time_zone
+               from   "user" u
+               join   account a on a.account_id = u.account_id
+               where  u.user_id = $1"#,
+        )
+        .bind(&user_id)
+        .fetch_one(conn)
+        .await
+    })?;
+    Ok(User { user_id, account_id, email, role, is_admin, email_verified: true, account_name, time_zone })
+}
+
+/// Makes the user with this e-mail an admin of this installation; without such a user, adds one with an account of
+/// its own. An existing user keeps their password.
+pub async fn make_admin(server: &Server, email: &str, password: &SecretString) -> Result<UserId> {
+    let email = Email::parse(email)?;
+    if let Some(user_id) = load_user_id(server, &email).await? {
+        let mut tx = server.db.begin().await?;
+        on_tx!(&mut tx, conn => {
+            sqlx::query(r#"update "user" set is_admin = 1 where user_id = $1"#).bind(&user_id).execute(conn).await.map(drop)
+        })?;
+        set_verified(&mut tx, &user_id, server.clock.now()).await?;
+        tx.commit().await?;
+        return Ok(user_id);
+    }
+
+    let hash = server.passwords.hash(&server.clock, Password::check(password, &email)?).await?;
+    let account = NewAccount::Open { name: "Administration".to_owned(), time_zone: "UTC".to_owned() };
+    let mut tx = server.db.begin().await?;
+    let new = NewUser { email, password: hash, account, role: Role::Owner, is_admin: true };
+    let user = create_verified(&mut tx, &server.clock, new).await?;
+    tx.commit().await?;
+    Ok(user.user_id)
+}
+
+/// Adds the user, with their account if it is new; `None` if the e-mail is taken, and then the caller must roll back.
+async fn insert_user(tx: &mut Tx, clock: &Clock, new: NewUser) -> Result<Option<UserId>> {
+    let now = clock.now();
+    let account_id = match new.account {
+        NewAccount::Join(account_id) => account_id,
+        NewAccount::Open { name, time_zone } => open_account(tx, clock, &name, &time_zone).await?,
+    };
+    let user_id = UserId::new(clock.new_id());
+    let inserted = on_tx!(tx, conn => {
+        sqlx::query_scalar::<_, UserId>(
+            r#"insert into "user" (user_id, account_id, email, password_hash, role, is_admin, created_at)
+               values ($1, $2, $3, $4, $5, $6, $7)
+               on conflict (email) do nothing
+               returning user_id"#,
+        )
+        .bind(&user_id)
+        .bind(&account_id)
+        .bind(&new.email)
+        .bind(&new.password)
+        .bind(new.role.as_str())
+        .bind(i64::from(new.is_admin))
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+    })?;
+    Ok(inserted)
+}
+
+/// Opens an account with a balance of zero.
+async fn open_account(tx: &mut Tx, clock: &Clock, name: &str, time_zone: &str) -> Result<AccountId> {
+    let account_id = AccountId::new(clock.new_id());
+    on_tx!(&mut *tx, conn => {
+        sqlx::query(
+            "insert into account (account_id, name, plan_id, time_zone, created_at)
+             values ($1, $2, $3, $4, $5)",
+        )
+        .bind(&account_id)
+        .bind(name)
+        .bind(PlanId::new("free"))
+        .bind(time_zone)
+        .bind(clock.now())
+        .execute(conn)
+        .await
+        .map(drop)
+    })?;
+    on_tx!(&mut *tx, conn => {
+        sqlx::query("insert into balance (account_id) values ($1)").bind(&account_id).execute(conn).await.map(drop)
+    })?;
+    Ok(account_id)
+}
+
+/// Notes that the user has shown to own the e-mail; the first time counts.
+async fn set_verified(tx: &mut Tx, user_id: &UserId, now: Timestamp) -> Result<()> {
+    on_tx!(tx, conn => {
+        sqlx::query(r#"update "user" set email_verified_at = $1 where user_id = $2 and email_verified_at is null"#)
+            .bind(now)
+            .bind(user_id)
+            .execute(conn)
+            .await
+            .map(drop)
+    })?;
+    Ok(())
 }

@@ -1,7 +1,10 @@
 //! Owns: every route that is not a page, on one page. Does not own: what a route does.
 
 pub mod client_ip;
+pub mod guard;
+pub mod headers;
 pub mod health;
+pub mod limits;
 pub mod webhook;
 
 use crate::Server;
