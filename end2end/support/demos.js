@@ -18,8 +18,8 @@ export default async function startDemos() {
     for (const ending of endings.reverse()) await ending();
   };
   try {
-    endings.push(await startDemo('sqlite'));
-    if (process.env.TEST_POSTGRES_URL) {
+    endings.push(await startDemo('sqlite', undefined, process.env.SEED_DAYS ?? 0));
+    if (process.env.TEST_POSTGRES_URL && !process.env.SEED_DAYS) {
       const database = `end2end_${process.pid}`;
       const url = new URL(process.env.TEST_POSTGRES_URL);
       psql(url, `create database ${database}`);

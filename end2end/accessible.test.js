@@ -1,0 +1,109 @@
+// Every page in light and dark, narrow and wide: axe finds nothing, nothing scrolls sideways, and the preview works with
+// the keyboard alone.
+
+import { AxeBuilder } from '@axe-core/playwright';
+import { INPUT, openTask } from './support/person.js';
+import { expect, test } from './support/test.js';
+
+const PUBLIC = [
+  '/',
+  '/sign-up',
+  '/sign-up?sent=1',
+  '/sign-in',
+  '/sign-in?after=verified',
+  '/reset-password',
+  '/reset-password?sent=1',
+  '/reset-password/new?token=none',
+  '/verify-email?token=none',
+  '/nothing-here',
+];
+const CONSOLE = ['/overview', '/tasks', '/credits', '/usage', '/usage/nothing-here'];
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const width of [390, 1280]) {
+    test.describe(`${colorScheme}, ${width} px`, () => {
+      test.use({ colorScheme, viewport: { width, height: width === 390 ? 844 : 900 } });
+
+      test('public pages', async ({ page }) => {
+        for (const address of PUBLIC) await lookAt(page, address);
+      });
+
+      test.describe('with nothing yet', () => {
+        test.use({ storageState: async ({ newcomer }, use) => use(newcomer.state) });
+        test('console', async ({ page }) => {
+          for (const address of CONSOLE) await lookAt(page, address);
+        });
+      });
+
+      test.describe('with credit and a run', () => {
+        test.use({ storageState: async ({ customer }, use) => use(customer.state) });
+        test('console', async ({ page, customer }) => {
+          test.slow();
+          for (const address of [...CONSOLE, customer.bought, customer.run.run, customer.run.record]) {
+            await lookAt(page, address);
+          }
+          await openTask(page, 'PRD', INPUT);
+          await examine(page, 'a task');
+          await page.getByRole('button', { name: 'Preview' }).click();
+          await expect(page.getByRole('dialog')).toBeVisible();
+          await examine(page, 'the preview');
+        });
+      });
+    });
+  }
+}
+
+test.describe('keyboard', () => {
+  test.use({ storageState: async ({ customer }, use) => use(customer.state) });
+
+  test('Tab reaches the preview, Esc cancels it, Enter executes', async ({ page }) => {
+    await openTask(page, 'Context recall', INPUT);
+    const preview = page.getByRole('button', { name: 'Preview' });
+    await tabTo(page, preview);
+    await page.keyboard.press('Enter');
+    const dialog = page.getByRole('dialog');
+    await expect(dialog).toBeVisible();
+    await page.keyboard.press('Escape');
+    await expect(dialog).toBeHidden();
+    await expect(preview).toBeFocused();
+
+    await page.keyboard.press('Enter');
+    await expect(dialog).toBeVisible();
+    await expect(dialog.getByRole('button', { name: 'Execute' })).toBeFocused();
+    await page.keyboard.press('Enter');
+    await expect(page).toHaveURL(/\/runs\//);
+  });
+
+  test('the first stop is a link past the navigation', async ({ page }) => {
+    await page.goto('/credits');
+    await page.keyboard.press('Tab');
+    const skip = page.getByRole('link', { name: 'Skip to the content' });
+    await expect(skip).toBeFocused();
+    await page.keyboard.press('Enter');
+    await expect(page.getByRole('main')).toBeFocused();
+  });
+});
+
+async function lookAt(page, address) {
+  await page.goto(address);
+  await examine(page, address);
+}
+
+async function examine(page, what) {
+  // Colours that are still fading in would be measured half way.
+  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {}))));
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const found = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.target.join(' ')).join(' | ')}`);
+  expect.soft(found, `axe on ${what}`).toEqual([]);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  expect.soft(overflow, `pixels of sideways scrolling on ${what}`).toBe(0);
+}
+
+// Presses Tab until the control has the focus; a person would give up after a few dozen.
+async function tabTo(page, control) {
+  for (let presses = 0; presses < 60; presses += 1) {
+    if (await control.evaluate((element) => element === document.activeElement)) return;
+    await page.keyboard.press('Tab');
+  }
+  throw new Error('Tab does not reach it');
+}

@@ -1,0 +1,63 @@
+// From nothing to a paid, metered task, as a newcomer does it. The one test that also runs on Postgres.
+
+import { amountOf, beginCheckout, CARD, followMail, INPUT, newPerson, openTask, pay, reloadUntil, signIn, spendable, waitForRun } from './support/person.js';
+import { expect, test } from './support/test.js';
+
+const TEN_DOLLARS = 10_000_000_000n;
+
+test('sign up, buy a pack, run a PRD, find it metered @postgres', async ({ page, sandbox }) => {
+  test.slow();
+  const person = newPerson('journey');
+
+  await test.step('sign up and verify by mail', async () => {
+    await page.goto('/');
+    await page.getByRole('link', { name: 'Sign up' }).first().click();
+    await page.getByLabel('E-mail').fill(person.email);
+    await page.getByLabel('Password').fill(person.password);
+    await page.getByRole('button', { name: 'Create the account' }).click();
+    await followMail(page, sandbox, person.email, 'Confirm your e-mail');
+    await page.getByRole('button', { name: 'Verify my e-mail' }).click();
+    await signIn(page, person);
+    expect(await spendable(page)).toBe(0n);
+  });
+
+  await test.step('buy the $10 pack for $11.50 with 4242', async () => {
+    await beginCheckout(page, '$10');
+    await expect(page.getByText('$11.50').first()).toBeVisible();
+    await pay(page, CARD.good);
+    await expect(page).toHaveURL(/\/credits\/bought\//);
+    await reloadUntil(page, () =>
+      expect(page.getByRole('heading', { level: 1 })).toHaveText('$10.00 of credit arrived', { timeout: 250 }),
+    );
+    expect(await spendable(page)).toBe(TEN_DOLLARS);
+  });
+
+  const { record, charge } = await test.step('run a PRD through the preview', async () => {
+    await openTask(page, 'PRD', INPUT);
+    await page.getByRole('button', { name: 'Preview' }).click();
+    const preview = page.getByRole('dialog');
+    await expect(preview).toContainText('at most');
+    await expect(preview).toContainText('$10.00');
+    await preview.getByRole('button', { name: 'Execute' }).click();
+    await expect(page).toHaveURL(/\/runs\//);
+    await expect(page.getByRole('region', { name: 'Output' })).not.toBeEmpty();
+    return waitForRun(page);
+  });
+
+  await test.step('the balance is down by exactly the shown cost', async () => {
+    expect(charge).toBeGreaterThan(0n);
+    await page.goto('/credits');
+    expect(TEN_DOLLARS - (await spendable(page))).toBe(charge);
+    const debit = page.getByRole('table', { name: /Statement/ }).getByRole('row').nth(1);
+    expect(-(await amountOf(debit))).toBe(charge);
+  });
+
+  await test.step('and the same cost stands in the usage', async () => {
+    await page.goto('/usage');
+    const row = page.getByRole('main').getByRole('table').getByRole('row').nth(1);
+    await expect(row).toContainText('PRD');
+    expect(await amountOf(row)).toBe(charge);
+    await row.getByRole('link').first().click();
+    await expect(page).toHaveURL(new RegExp(`${record}$`));
+  });
+});

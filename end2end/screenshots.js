@@ -1,0 +1,45 @@
+// Takes the pictures: wide and light into docs/ for the README; dark and narrow ones into target/screenshots, to look at.
+
+import { test as base } from '@playwright/test';
+import { mkdirSync } from 'node:fs';
+import { INPUT, openTask, runTask, signIn } from './support/person.js';
+
+const OWNER = { email: 'owner@demo.test', password: 'demo-password-1' };
+const LOOKS = [
+  { folder: 'docs', colorScheme: 'light', viewport: { width: 1280, height: 800 } },
+  { folder: 'target/screenshots/dark', colorScheme: 'dark', viewport: { width: 1280, height: 800 } },
+  { folder: 'target/screenshots/narrow', colorScheme: 'light', viewport: { width: 390, height: 844 } },
+  { folder: 'target/screenshots/narrow-dark', colorScheme: 'dark', viewport: { width: 390, height: 844 } },
+];
+const test = base.extend({ baseURL: async ({}, use) => use(process.env.SQLITE_DEMO) });
+
+for (const { folder, colorScheme, viewport } of LOOKS) {
+  test.describe(folder, () => {
+    test.use({ colorScheme, viewport, reducedMotion: 'reduce' });
+
+    test('pictures', async ({ page }) => {
+      mkdirSync(folder, { recursive: true });
+      const take = async (name) => {
+        await page.evaluate(() => document.fonts.ready);
+        await page.screenshot({ path: `${folder}/${name}.png`, fullPage: folder !== 'docs' });
+      };
+      for (const [name, address] of [['landing', '/'], ['sign-up', '/sign-up'], ['sign-in', '/sign-in'], ['reset-password', '/reset-password']]) {
+        await page.goto(address);
+        await take(name);
+      }
+      await signIn(page, OWNER);
+      for (const name of ['overview', 'tasks', 'credits', 'usage']) {
+        await page.goto(`/${name}`);
+        await take(name);
+      }
+      await openTask(page, 'PRD', INPUT);
+      await page.getByRole('button', { name: 'Preview' }).click();
+      await page.getByRole('dialog').waitFor();
+      await take('preview');
+      const run = await runTask(page, 'PRD');
+      await take('run');
+      await page.goto(run.record);
+      await take('execution');
+    });
+  });
+}
