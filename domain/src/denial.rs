@@ -46,6 +46,8 @@ pub enum Denial {
     LinkExpired { what: String },
     /// Stripe, or the provider, could not be reached or refused us; nothing was charged.
     Upstream { who: String, problem: String },
+    /// The provider is overloaded or limits us; it may work soon.
+    ProviderBusy { who: String, retry_after_seconds: u64 },
     /// We have no key for the provider of this model.
     NoPlatformKey { provider: String },
     /// This request came from another site.
@@ -85,6 +87,7 @@ impl Denial {
             Denial::TooManyAttempts { .. } => "too_many_attempts",
             Denial::LinkExpired { .. } => "link_expired",
             Denial::Upstream { .. } => "upstream",
+            Denial::ProviderBusy { .. } => "provider_busy",
             Denial::NoPlatformKey { .. } => "no_platform_key",
             Denial::CrossSite => "cross_site",
             Denial::Conflict { .. } => "conflict",
@@ -110,7 +113,7 @@ impl Denial {
             Denial::NotSignedIn | Denial::WrongCredentials => 401,
             Denial::LinkExpired { .. } => 410,
             Denial::Upstream { .. } => 502,
-            Denial::NoPlatformKey { .. } => 503,
+            Denial::ProviderBusy { .. } | Denial::NoPlatformKey { .. } => 503,
         }
     }
 
@@ -118,7 +121,9 @@ impl Denial {
     pub const fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             Denial::ReservedByRunningWork { .. } => Some(2),
-            Denial::TooManyAttempts { retry_after_seconds } => Some(*retry_after_seconds),
+            Denial::TooManyAttempts { retry_after_seconds } | Denial::ProviderBusy { retry_after_seconds, .. } => {
+                Some(*retry_after_seconds)
+            }
             Denial::InsufficientCredit { .. }
             | Denial::AccountFrozen { .. }
             | Denial::UnknownModel { .. }
@@ -189,6 +194,9 @@ impl Denial {
                 format!("This {what} link was used, has expired, or is incomplete. Ask for a new one.")
             }
             Denial::Upstream { who, problem } => format!("{who} {problem}. Nothing was charged. Try again."),
+            Denial::ProviderBusy { who, retry_after_seconds } => {
+                format!("{who} is busy. Nothing was charged. Try again in {retry_after_seconds} seconds.")
+            }
             Denial::NoPlatformKey { provider } => {
                 format!("{provider} is not set up here, so this model cannot run. Choose another model.")
             }
@@ -224,6 +232,7 @@ impl Denial {
             | Denial::NotFound { .. }
             | Denial::TooManyAttempts { .. }
             | Denial::Upstream { .. }
+            | Denial::ProviderBusy { .. }
             | Denial::NoPlatformKey { .. }
             | Denial::CrossSite
             | Denial::Conflict { .. } => Vec::new(),

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The settings as given, by flag or environment, before they are checked.
 #[derive(clap::Args, Clone)]
@@ -50,6 +51,9 @@ pub struct Settings {
     /// Proxies in front of us whose X-Forwarded-For is believed, such as `10.0.0.0/8`; comma-separated.
     #[arg(long, env = "TOKENBANK_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<String>,
+    /// How long a provider may be silent, in seconds, before a run is cut.
+    #[arg(long, env = "TOKENBANK_PROVIDER_TIMEOUT_SECONDS", default_value_t = 120)]
+    pub provider_timeout_seconds: u64,
     /// Mail server, `smtp://host:25` or `smtps://user:password@host`.
     #[arg(long, env = "TOKENBANK_SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<SecretString>,
@@ -72,6 +76,7 @@ pub struct Config {
     pub stripe: Stripe,
     pub anthropic: Upstream,
     pub openai: Upstream,
+    pub provider_timeout: Duration,
     pub mail: Mail,
     /// Shown as a banner, and turns on the demo logins' hint.
     pub demo: bool,
@@ -155,6 +160,7 @@ impl Settings {
             },
             anthropic: Upstream { url: self.anthropic_url, key: None },
             openai: Upstream { url: self.openai_url, key: None },
+            provider_timeout: Duration::from_secs(self.provider_timeout_seconds.max(1)),
             mail: Mail { smtp_url: none(), from: self.mail_from },
             demo: false,
         })
@@ -246,6 +252,7 @@ impl Settings {
                 url: self.openai_url.trim_end_matches('/').to_owned(),
                 key: not_empty(self.openai_api_key),
             },
+            provider_timeout: Duration::from_secs(self.provider_timeout_seconds.max(1)),
             mail: Mail { smtp_url, from: self.mail_from },
             demo,
         })

@@ -7,22 +7,27 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod error;
+pub mod execution;
 pub mod http;
+pub mod http_client;
 pub mod job;
 pub mod ledger;
 pub mod mail;
 pub mod metrics;
 pub mod password;
+pub mod provider;
 pub mod purchase;
 pub mod session;
 pub mod stripe;
 pub mod task;
+pub mod usage;
 
 use arc_swap::ArcSwap;
 use clock::Clock;
 use config::{Config, Database};
 use db::Db;
 use domain::catalogue::Catalogue;
+use domain::rate::RateBook;
 use error::Result;
 use secrecy::ExposeSecret as _;
 use std::ops::Deref;
@@ -49,8 +54,14 @@ pub struct Parts {
     pub api_callers: api_key::Callers,
     /// Woken when a job was inserted that somebody waits for.
     pub wake_jobs: Notify,
-    pub catalogue: ArcSwap<Catalogue>,
     pub stripe: stripe::Client,
+    /// What is offered, and at which prices; both change while we run.
+    pub catalogue: ArcSwap<Catalogue>,
+    pub rates: ArcSwap<RateBook>,
+    pub http: reqwest::Client,
+    pub providers: provider::Providers,
+    /// The runs of pages that go on here.
+    pub runs: execution::Runs,
 }
 
 impl Deref for Server {
@@ -68,6 +79,10 @@ impl Server {
         Ok(Server(Arc::new(Parts {
             catalogue: ArcSwap::from_pointee(empty_catalogue()),
             stripe: stripe::Client::new(&config.stripe)?,
+            rates: ArcSwap::default(),
+            http: http_client::build()?,
+            providers: provider::Providers::new(&config),
+            runs: execution::Runs::default(),
             ledger: ledger::Ledger::start(&db, &clock, ledger::Options::default()),
             limits: http::limits::Limits::new(&clock, config.demo),
             passwords: password::Hashing::default(),

@@ -1,0 +1,55 @@
+//! Owns: a run from the decision to its end: who pays, the hold, the provider's stream, the capture.
+//! Does not own: the ledger's books (`ledger`), wire formats (`provider`), prices (`domain`).
+//! Invariant: a run belongs to the server, not to the connection: whoever leaves, it ends in one `finish`.
+
+mod finish;
+mod forward;
+mod live;
+mod load;
+mod run;
+mod start;
+
+pub use finish::Closed;
+pub use live::{Live, Runs, Seen};
+pub use load::{Quoted, Run, RunState, load_run};
+pub use run::{Answer, Whole};
+pub use start::{Call, quote_call, start, start_call};
+
+use crate::account::User;
+use crate::api_key::ApiCaller;
+
+use domain::id::{AccountId, ApiKeyId, ExecutionId, ModelId, SkillId, UserId};
+use domain::money::Usd;
+
+/// What a person asks for on a page.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// Made when the form was rendered, so that a second click is the same run.
+    pub execution_id: ExecutionId,
+    pub skill: SkillId,
+    /// `None` for the skill's own model.
+    pub model: Option<ModelId>,
+    pub input: String,
+    /// The most it could cost, as the preview showed it; a dearer price now is refused.
+    pub shown_ceiling: Option<Usd>,
+}
+
+/// Who runs, and so who pays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    pub account_id: AccountId,
+    pub user_id: UserId,
+    pub api_key_id: Option<ApiKeyId>,
+}
+
+impl From<&User> for Who {
+    fn from(user: &User) -> Who {
+        Who { account_id: user.account_id.clone(), user_id: user.user_id.clone(), api_key_id: None }
+    }
+}
+
+impl From<ApiCaller> for Who {
+    fn from(caller: ApiCaller) -> Who {
+        Who { account_id: caller.account_id, user_id: caller.user_id, api_key_id: Some(caller.api_key_id) }
+    }
+}

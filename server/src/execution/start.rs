@@ -1,0 +1,205 @@
+//! Owns: the decision to start a run: standing, limit, route, funding, quote; then the hold, in the run's own task.
+//! Does not own: what follows (`run`).
+//! Invariant: nothing is spent before the hold is durable, and the hold is the most that the run can cost.
+
+use super::run::{Plan, Reader, run};
+use super::{Answer, Run, RunRequest, Who, load_run};
+use crate::Server;
+use crate::account::User;
+use crate::error::{Error, Result};
+use crate::ledger::Started;
+use crate::provider::{CallBody, Dialect, Prompt, Provider, UpstreamCall};
+use crate::usage;
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use domain::catalogue::Catalogue;
+use domain::denial::Denial;
+use domain::funding::FundingSource;
+use domain::id::{ExecutionId, SkillId};
+use domain::money::Usd;
+use domain::quote::{Draft, History, Quote, alternatives, quote};
+use domain::rate::Prices;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What an API client asks for.
+#[derive(Clone)]
+pub struct Call {
+    pub dialect: Dialect,
+    pub body: Bytes,
+    pub headers: HeaderMap,
+}
+
+/// What was decided: who answers, at which price.
+struct Decided {
+    quote: Quote,
+    prices: Prices,
+    provider: Arc<dyn Provider>,
+    upstream_name: String,
+}
+
+/// Starts a run from a page and returns once its credit is held. The same id again is the same run, and no second
+/// charge. The run goes on whatever becomes of the page; follow it at `/runs/{id}`.
+pub async fn start(server: &Server, user: &User, request: RunRequest) -> Result<ExecutionId> {
+    let who = Who::from(user);
+    let id = request.execution_id.clone();
+    if let Some(live) = server.runs.find(&id)
+        && live.run().account_id == who.account_id
+    {
+        live.admitted().await?;
+        return Ok(id);
+    }
+    if load_run(server, &who.account_id, &id).await?.is_some() {
+        return Ok(id);
+    }
+
+    let history = usage::history(server, &who.account_id, &request.skill).await?;
+    let plan = plan_run(server, who, request, &history)?;
+
+    let begun = Run::begun(plan.who.account_id.clone(), id.clone(), &plan.started);
+    let Some((live, is_new)) = server.runs.insert(begun) else {
+        return Err(Denial::TooManyAttempts { retry_after_seconds: 10 }.into());
+    };
+    if is_new {
+        server.tasks.spawn(run(server.clone(), plan, Reader::Page(live.clone())));
+    }
+    live.admitted().await?;
+    Ok(id)
+}
+
+/// Runs an API client's request; returns at the head of the answer. If the client leaves, the run goes on and is
+/// charged what the provider bills.
+pub async fn start_call(server: &Server, who: Who, call: Call) -> Result<Answer> {
+    let plan = plan_call(server, who, call)?;
+    let (head, answer) = oneshot::channel();
+    server.tasks.spawn(run(server.clone(), plan, Reader::Client { head: Some(head), frames: None }));
+    answer.await.map_err(|_| Error::Internal("a run ended without an answer".to_owned()))?
+}
+
+/// The quote for an API client's request, without running it, and those of the other models that could.
+pub fn quote_call(server: &Server, body: &Bytes) -> std::result::Result<(Quote, Vec<Quote>), Denial> {
+    let call = CallBody::read(body)?;
+    let (catalogue, rates, now) = (server.catalogue.load(), server.rates.load(), server.clock.now());
+    let draft = draft_of_call(&catalogue, &call)?;
+    let history = History::default();
+    Ok((quote(&catalogue, &rates, now, &draft, &history)?, alternatives(&catalogue, &rates, now, &draft, &history)))
+}
+
+fn plan_run(server: &Server, who: Who, request: RunRequest, history: &History) -> std::result::Result<Plan, Denial> {
+    let catalogue = server.catalogue.load();
+    let skill = catalogue.skill(&request.skill)?;
+    if request.input.trim().is_empty() {
+        return Err(Denial::invalid("input", "is empty", "Describe what you want."));
+    }
+    let model = request.model.as_ref().unwrap_or(&skill.model);
+    let draft = Draft {
+        skill: Some(skill.id.clone()),
+        model: model.clone(),
+        input_bytes: request.input.len() as u64,
+        max_output_tokens: None,
+        writes_cache: false,
+    };
+    let decided = decide(server, &draft, history)?;
+    refuse_dearer(request.shown_ceiling, decided.quote.ceiling)?;
+    let body = decided.provider.write_prompt(Prompt {
+        upstream_name: &decided.upstream_name,
+        system: &skill.prompt,
+        input: &request.input,
+        max_output_tokens: decided.quote.max_output_tokens,
+    });
+    let call = UpstreamCall { body, headers: HeaderMap::new(), streams: true };
+    Ok(decided.into_plan(server, who, (request.execution_id, Some(skill.id.clone()), Some(request.input)), call))
+}
+
+fn plan_call(server: &Server, who: Who, call: Call) -> std::result::Result<Plan, Denial> {
+    let body = CallBody::read(&call.body)?;
+    let draft = draft_of_call(&server.catalogue.load(), &body)?;
+    let decided = decide(server, &draft, &History::default())?;
+    let spoken = decided.provider.dialect();
+    if spoken != call.dialect {
+        return Err(Denial::invalid(
+            "model",
+            format!("`{}` is not served here", draft.model),
+            format!("Send it to POST {}.", spoken.path()),
+        ));
+    }
+    // With several answers each has its part of the cap that the hold was made for.
+    let cap = decided.quote.max_output_tokens / body.outline.choices;
+    let upstream = UpstreamCall {
+        body: decided.provider.write_call(&body, &decided.upstream_name, cap.max(1)),
+        streams: body.outline.streams,
+        headers: call.headers,
+    };
+    let execution_id = ExecutionId::new(server.clock.new_id());
+    Ok(decided.into_plan(server, who, (execution_id, None, None), upstream))
+}
+
+fn draft_of_call(catalogue: &Catalogue, call: &CallBody<'_>) -> std::result::Result<Draft, Denial> {
+    let outline = &call.outline;
+    let model = catalogue.model_named(&outline.model)?;
+    Ok(Draft {
+        skill: None,
+        model: model.id.clone(),
+        input_bytes: outline.input_bytes,
+        max_output_tokens: outline.max_output_tokens.map(|cap| cap.saturating_mul(outline.choices)),
+        writes_cache: outline.writes_cache,
+    })
+}
+
+/// Which provider answers, and what that can cost at most. Anything without a rate is refused here, before it is
+/// called.
+fn decide(server: &Server, draft: &Draft, history: &History) -> std::result::Result<Decided, Denial> {
+    let (catalogue, rates, now) = (server.catalogue.load(), server.rates.load(), server.clock.now());
+    let model = catalogue.model(&draft.model)?;
+    let quote = quote(&catalogue, &rates, now, draft, history)?;
+    let provider = server.providers.choose(model.provider)?.clone();
+    let rate = rates.rate_of(model, now).ok_or_else(|| Denial::UnpricedModel { model: model.id.clone() })?;
+    let upstream_name = model.upstream_name.as_str().to_owned();
+    Ok(Decided { quote, prices: rate.prices.clone(), provider, upstream_name })
+}
+
+/// A run never costs more than what the person saw.
+fn refuse_dearer(shown: Option<Usd>, now: Usd) -> std::result::Result<(), Denial> {
+    match shown {
+        Some(shown) if now > shown => Err(Denial::PriceChanged { shown, now }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl Decided {
+    fn into_plan(
+        self,
+        server: &Server,
+        who: Who,
+        (execution_id, skill_id, input_text): (ExecutionId, Option<SkillId>, Option<String>),
+        call: UpstreamCall,
+    ) -> Plan {
+        let Decided { quote, prices, provider, .. } = self;
+        let started = Started {
+            user_id: Some(who.user_id.clone()),
+            api_key_id: who.api_key_id.clone(),
+            skill_id,
+            model_id: quote.model.clone(),
+            provider: provider.kind(),
+            // Plans' allowances, trials and own keys are not there yet: the balance pays, in the ledger's burn order.
+            source: FundingSource::Credits,
+            rate_version: quote.rate_version.clone(),
+            quote_likely: quote.likely,
+            quote_p50: quote.p50,
+            quote_p90: quote.p90,
+            quote_ceiling: quote.ceiling,
+            input_text,
+            started_at: server.clock.now(),
+        };
+        Plan {
+            who,
+            execution_id,
+            started,
+            ceiling: quote.ceiling,
+            prices,
+            input_tokens: quote.input_tokens,
+            provider,
+            call,
+        }
+    }
+}

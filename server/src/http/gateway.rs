@@ -1,0 +1,122 @@
+//! Owns: what the official clients' endpoints share: the key, the body, the answer and its headers.
+//! Does not own: deciding or running (`execution`), or how an error is said (`dialect`).
+
+use super::dialect::error_response;
+use crate::Server;
+use crate::api_key;
+use crate::error::{Error, Result};
+use crate::execution::{Answer, Call, Closed, Who, start_call};
+use crate::provider::Dialect;
+use axum::body::Body;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use domain::denial::Denial;
+use domain::id::ExecutionId;
+use futures::Stream;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The largest request body.
+pub const LONGEST_BODY: usize = 8 << 20;
+
+/// A request's body, or why it could not be read.
+pub type ReadBody = std::result::Result<Bytes, BytesRejection>;
+
+static EXECUTION: HeaderName = HeaderName::from_static("x-tokenbank-execution");
+static COST: HeaderName = HeaderName::from_static("x-tokenbank-cost-nanos");
+static CHARGE: HeaderName = HeaderName::from_static("x-tokenbank-charge-nanos");
+static SOURCE: HeaderName = HeaderName::from_static("x-tokenbank-source");
+static BALANCE: HeaderName = HeaderName::from_static("x-tokenbank-balance-nanos");
+static NOTE: HeaderName = HeaderName::from_static("x-tokenbank-note");
+
+/// A request of an official client, from its key to the head of the answer.
+pub(super) async fn respond(server: &Server, dialect: Dialect, headers: HeaderMap, body: ReadBody) -> Response {
+    let answered = async {
+        let who = caller(server, &headers).await?;
+        start_call(server, who, Call { dialect, body: whole(server, body)?, headers }).await
+    };
+    match answered.await {
+        Ok(answer) => answer_response(answer),
+        Err(error) => error_response(server, dialect, error),
+    }
+}
+
+/// Who calls: by `Authorization: Bearer tb_…`, or `x-api-key` as Anthropic's clients send it.
+pub(super) async fn caller(server: &Server, headers: &HeaderMap) -> Result<Who> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer =
+        text("authorization").and_then(|value| value.strip_prefix("Bearer ").or(value.strip_prefix("bearer ")));
+    let key = text("x-api-key").or(bearer).ok_or(Denial::NotSignedIn)?;
+    api_key::authenticate(server, key.trim()).await.map(Who::from)
+}
+
+/// The body, or a denial that says why there is none.
+pub(super) fn whole(server: &Server, body: ReadBody) -> Result<Bytes> {
+    body.map_err(|rejection| {
+        Error::Denied(if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let limit = server.catalogue.load().limits.execution_tokens;
+            Denial::PromptTooLong { tokens: LONGEST_BODY as u64 / 4, limit }
+        } else {
+            Denial::invalid("body", "could not be read to its end", "Send it again.")
+        })
+    })
+}
+
+fn answer_response(answer: Answer) -> Response {
+    match answer {
+        Answer::Rejected { execution_id, rejection } => {
+            let mut response = with_id(Response::new(Body::from(rejection.body)), &execution_id, "application/json");
+            *response.status_mut() = rejection.status;
+            response
+        }
+        Answer::Whole(whole) => {
+            let mut response = with_id(Response::new(Body::from(whole.body)), &whole.execution_id, "application/json");
+            add_cost(response.headers_mut(), &whole.closed);
+            response
+        }
+        Answer::Stream { execution_id, source, frames } => {
+            let mut response =
+                with_id(Response::new(Body::from_stream(Frames(frames))), &execution_id, "text/event-stream");
+            let headers = response.headers_mut();
+            headers.insert(&SOURCE, HeaderValue::from_static(source.as_str()));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            // A proxy in front must not gather the frames.
+            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            response
+        }
+    }
+}
+
+fn with_id(mut response: Response, id: &ExecutionId, content_type: &'static str) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(&EXECUTION, id);
+    }
+    response
+}
+
+fn add_cost(headers: &mut HeaderMap, closed: &Closed) {
+    headers.insert(&COST, HeaderValue::from(closed.cost.nanos()));
+    headers.insert(&CHARGE, HeaderValue::from(closed.charge.nanos()));
+    headers.insert(&SOURCE, HeaderValue::from_static(closed.source.as_str()));
+    if let Some(spendable) = closed.spendable {
+        headers.insert(&BALANCE, HeaderValue::from(spendable.nanos()));
+    }
+    if let Some(note) = closed.note.as_deref().and_then(|note| HeaderValue::from_str(note).ok()) {
+        headers.insert(&NOTE, note);
+    }
+}
+
+/// The frames of a run as the body of an answer.
+struct Frames(tokio::sync::mpsc::Receiver<std::io::Result<Bytes>>);
+
+impl Stream for Frames {
+    type Item = std::io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context)
+    }
+}
