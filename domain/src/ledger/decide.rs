@@ -227,7 +227,7 @@ fn grant(standing: &Standing, lot: Lot, price: Usd, reference: &str) -> Result<D
 }
 
 /// The idempotency key of a grant: once for each fact and kind of credit.
-pub(super) fn grant_key(reference: &str, kind: GrantKind) -> String {
+pub fn grant_key(reference: &str, kind: GrantKind) -> String {
     format!("grant:{reference}:{kind}")
 }
 

@@ -9,7 +9,7 @@ mod decide;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Command, Decision, decide};
+pub use decide::{Command, Decision, decide, grant_key};
 
 use crate::id::{ExecutionId, LotId, ModelId};
 use crate::money::Usd;

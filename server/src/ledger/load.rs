@@ -1,1 +1,278 @@
-//! Reads and writes of the ledger writer.
+//! Owns: reading what a batch is decided on, with its accounts locked until the transaction ends.
+
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use domain::id::{AccountId, ExecutionId, LotId, ModelId};
+use domain::ledger::{Balance, HoldRecord, Lot, Standing};
+use domain::money::Usd;
+use domain::time::Timestamp;
+use std::collections::HashMap;
+
+/// One account of a batch, locked.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    pub standing: Standing,
+    /// The number of its newest posting.
+    pub last_seq: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct BalanceRow {
+    account_id: AccountId,
+    #[sqlx(flatten)]
+    balance: Balance,
+    last_seq: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct LotRow {
+    account_id: AccountId,
+    frozen: Option<String>,
+    lot_id: Option<LotId>,
+    kind: Option<String>,
+    granted_nanos: Option<Usd>,
+    remaining_nanos: Option<Usd>,
+    held_nanos: Option<Usd>,
+    allowed_models: Option<String>,
+    expires_at: Option<Timestamp>,
+    created_at: Option<Timestamp>,
+}
+
+#[derive(sqlx::FromRow)]
+struct HoldRow {
+    execution_id: ExecutionId,
+    account_id: AccountId,
+    amount_nanos: Usd,
+    captured_nanos: Usd,
+    overrun_nanos: Usd,
+    state: String,
+    taken: String,
+    draft: Option<String>,
+    expires_at: Timestamp,
+}
+
+/// A hold and whose it is. `draft` is there only if it was asked for.
+pub(super) struct LoadedHold {
+    pub account_id: AccountId,
+    pub record: HoldRecord,
+    pub draft: Option<String>,
+}
+
+/// Locks the accounts, in the order of their ids, and loads their balance and the lots that have something left or
+/// held. An account that does not exist is missing from the answer.
+pub(super) async fn lock_accounts(tx: &mut Tx, account_ids: &[String]) -> Result<HashMap<AccountId, Account>> {
+    let mut balances = lock_balances(tx, account_ids).await?;
+    if balances.len() < account_ids.len() {
+        open_missing(tx, account_ids).await?;
+        balances = lock_balances(tx, account_ids).await?;
+    }
+    let mut accounts: HashMap<AccountId, Account> = balances
+        .into_iter()
+        .map(|row| {
+            let standing = Standing { balance: row.balance, ..Standing::default() };
+            (row.account_id, Account { standing, last_seq: row.last_seq })
+        })
+        .collect();
+
+    // Read after the lock was taken, so that it shows what the last holder of the lock wrote.
+    for row in list_lots(tx, account_ids).await? {
+        let Some(account) = accounts.get_mut(&row.account_id) else { continue };
+        account.standing.frozen.clone_from(&row.frozen);
+        if let Some(lot) = row.into_lot()? {
+            account.standing.lots.push(lot);
+        }
+    }
+    Ok(accounts)
+}
+
+async fn lock_balances(tx: &mut Tx, account_ids: &[String]) -> Result<Vec<BalanceRow>> {
+    Ok(match tx {
+        // `begin immediate` has locked the whole database.
+        Tx::Sqlite(conn) => {
+            sqlx::query_as(
+                "select account_id, paid_nanos, bonus_nanos, promotional_nanos, trial_nanos, held_nanos,
+                        receivable_nanos, last_seq
+                   from balance
+                  where account_id in (select value from json_each($1))",
+            )
+            .bind(serde_json::to_string(account_ids)?)
+            .fetch_all(&mut **conn)
+            .await?
+        }
+        Tx::Postgres(conn) => {
+            sqlx::query_as(
+                "select account_id, paid_nanos, bonus_nanos, promotional_nanos, trial_nanos, held_nanos,
+                        receivable_nanos, last_seq
+                   from balance
+                  where account_id = any($1)
+                  order by account_id
+                    for update",
+            )
+            .bind(account_ids)
+            .fetch_all(&mut **conn)
+            .await?
+        }
+    })
+}
+
+/// Gives accounts their ledger row if they have none yet.
+pub(super) async fn open_missing(tx: &mut Tx, account_ids: &[String]) -> Result<()> {
+    match tx {
+        Tx::Sqlite(conn) => {
+            sqlx::query(
+                "insert into balance (account_id)
+                 select account_id from account where account_id in (select value from json_each($1))
+                 on conflict (account_id) do nothing",
+            )
+            .bind(serde_json::to_string(account_ids)?)
+            .execute(&mut **conn)
+            .await?;
+        }
+        Tx::Postgres(conn) => {
+            sqlx::query(
+                "insert into balance (account_id)
+                 select account_id from account where account_id = any($1) order by account_id
+                 on conflict (account_id) do nothing",
+            )
+            .bind(account_ids)
+            .execute(&mut **conn)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn list_lots(tx: &mut Tx, account_ids: &[String]) -> Result<Vec<LotRow>> {
+    Ok(match tx {
+        Tx::Sqlite(conn) => {
+            sqlx::query_as(
+                "select a.account_id, case when a.frozen_at is not null then coalesce(a.frozen_reason, 'by us') end as frozen,
+                        l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
+                        l.expires_at, l.created_at
+                   from account a
+                   left join lot l on l.account_id = a.account_id and (l.remaining_nanos > 0 or l.held_nanos > 0)
+                  where a.account_id in (select value from json_each($1))",
+            )
+            .bind(serde_json::to_string(account_ids)?)
+            .fetch_all(&mut **conn)
+            .await?
+        }
+        Tx::Postgres(conn) => {
+            sqlx::query_as(
+                "select a.account_id, case when a.frozen_at is not null then coalesce(a.frozen_reason, 'by us') end as frozen,
+                        l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
+                        l.expires_at, l.created_at
+                   from account a
+                   left join lot l on l.account_id = a.account_id and (l.remaining_nanos > 0 or l.held_nanos > 0)
+                  where a.account_id = any($1)",
+            )
+            .bind(account_ids)
+            .fetch_all(&mut **conn)
+            .await?
+        }
+    })
+}
+
+impl LotRow {
+    fn into_lot(self) -> Result<Option<Lot>> {
+        let LotRow {
+            lot_id: Some(lot_id),
+            kind: Some(kind),
+            granted_nanos: Some(granted),
+            remaining_nanos: Some(remaining),
+            held_nanos: Some(held),
+            created_at: Some(created_at),
+            ..
+        } = self
+        else {
+            return Ok(None);
+        };
+        let allowed_models =
+            match &self.allowed_models {
+                None => None,
+                Some(json) => Some(serde_json::from_str::<Vec<ModelId>>(json).map_err(|error| {
+                    Error::internal(&format!("table lot, column allowed_models, row {lot_id}"), error)
+                })?),
+            };
+        let (kind, expires_at) = (kind.parse()?, self.expires_at);
+        Ok(Some(Lot { lot_id, kind, granted, remaining, held, allowed_models, expires_at, created_at }))
+    }
+}
+
+/// Loads the holds with these ids, of whatever account; the draft only of those in `with_draft`.
+pub(super) async fn list_holds(
+    tx: &mut Tx,
+    execution_ids: &[String],
+    with_draft: &[String],
+) -> Result<HashMap<ExecutionId, LoadedHold>> {
+    if execution_ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<HoldRow> = match tx {
+        Tx::Sqlite(conn) => sqlx::query_as(
+            "select execution_id, account_id, amount_nanos, captured_nanos, overrun_nanos, state, taken, expires_at,
+                        case when execution_id in (select value from json_each($2)) then draft end as draft
+                   from hold
+                  where execution_id in (select value from json_each($1))",
+        )
+        .bind(serde_json::to_string(execution_ids)?)
+        .bind(serde_json::to_string(with_draft)?)
+        .fetch_all(&mut **conn)
+        .await?,
+        Tx::Postgres(conn) => sqlx::query_as(
+            "select execution_id, account_id, amount_nanos, captured_nanos, overrun_nanos, state, taken, expires_at,
+                        case when execution_id = any($2) then draft end as draft
+                   from hold
+                  where execution_id = any($1)",
+        )
+        .bind(execution_ids)
+        .bind(with_draft)
+        .fetch_all(&mut **conn)
+        .await?,
+    };
+    rows.into_iter()
+        .map(|row| {
+            let record = HoldRecord {
+                execution_id: row.execution_id.clone(),
+                amount: row.amount_nanos,
+                captured: row.captured_nanos,
+                overrun: row.overrun_nanos,
+                state: row.state.parse()?,
+                taken: serde_json::from_str(&row.taken).map_err(|error| {
+                    Error::internal(&format!("table hold, column taken, row {}", row.execution_id), error)
+                })?,
+                expires_at: row.expires_at,
+            };
+            Ok((row.execution_id, LoadedHold { account_id: row.account_id, record, draft: row.draft }))
+        })
+        .collect()
+}
+
+/// Which of these runs have their row already, and with which cost.
+pub(super) async fn list_executions(
+    tx: &mut Tx,
+    execution_ids: &[String],
+) -> Result<HashMap<ExecutionId, (AccountId, Usd)>> {
+    if execution_ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(ExecutionId, AccountId, Usd)> = match tx {
+        Tx::Sqlite(conn) => {
+            sqlx::query_as(
+                "select execution_id, account_id, cost_nanos
+                   from execution
+                  where execution_id in (select value from json_each($1))",
+            )
+            .bind(serde_json::to_string(execution_ids)?)
+            .fetch_all(&mut **conn)
+            .await?
+        }
+        Tx::Postgres(conn) => {
+            sqlx::query_as("select execution_id, account_id, cost_nanos from execution where execution_id = any($1)")
+                .bind(execution_ids)
+                .fetch_all(&mut **conn)
+                .await?
+        }
+    };
+    Ok(rows.into_iter().map(|(execution_id, account_id, cost)| (execution_id, (account_id, cost))).collect())
+}

@@ -31,7 +31,7 @@ use domain::money::Usd;
 use domain::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
-use writer::{Outcome, Request, Work};
+use writer::{MadeHold, Outcome, Request, Work};
 
 /// The way to the ledger writers: commands of many callers, committed together. Cheap to clone.
 ///
@@ -39,6 +39,7 @@ use writer::{Outcome, Request, Work};
 #[derive(Clone)]
 pub struct Ledger {
     writers: Arc<[tokio::sync::mpsc::Sender<Request>]>,
+    clock: Clock,
 }
 
 /// How a ledger works.
@@ -151,7 +152,7 @@ impl Ledger {
             Db::Postgres(_) => options.writers.max(1),
         };
         let writers = (0..writers).map(|_| writer::start(db.clone(), clock.clone(), options)).collect();
-        Ledger { writers }
+        Ledger { writers, clock: clock.clone() }
     }
 
     /// Sets credit aside, waiting a moment if running work holds what is missing. Denied with `InsufficientCredit`
@@ -159,7 +160,10 @@ impl Ledger {
     /// the id was used for something else.
     pub async fn hold(&self, new: NewHold) -> Result<Held> {
         let NewHold { execution_id, account_id, amount, expires_at, started } = new.clone();
-        match self.ask(account_id.clone(), Work::Hold(Box::new(new))).await? {
+        match self
+            .ask(account_id.clone(), Work::Hold(Box::new(MadeHold { maker: self.clock.new_id(), hold: new })))
+            .await?
+        {
             Outcome::Held(Some(state)) => Ok(Held::Repeated(state)),
             Outcome::Held(None) | Outcome::Finished(_) | Outcome::Done => {
                 Ok(Held::New(Hold { execution_id, account_id, amount, expires_at, started }))
@@ -238,7 +242,7 @@ fn was_done(outcome: Result<Outcome>) -> Result<bool> {
     match outcome {
         Ok(Outcome::Finished(finished)) => Ok(!finished.repeated),
         Ok(Outcome::Held(_) | Outcome::Done) => Ok(true),
-        Err(Error::Denied(Denial::Conflict { .. })) => Ok(false),
+        Err(Error::Denied(Denial::Conflict { .. } | Denial::NotFound { .. })) => Ok(false),
         Err(error) => Err(error),
     }
 }

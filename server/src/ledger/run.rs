@@ -1,9 +1,11 @@
 //! Owns: what is recorded of a run: what it was started with, and how it ended.
 //! Does not own: deciding either (`execution`).
 
+use super::write::{ExecutionRow, UsageRow};
+use crate::error::{Error, Result};
 use domain::execution::{ExecutionState, TokenUsage};
 use domain::funding::FundingSource;
-use domain::id::{ApiKeyId, ModelId, SkillId, UserId};
+use domain::id::{AccountId, ApiKeyId, ExecutionId, ModelId, SkillId, UserId};
 use domain::money::Usd;
 use domain::provider::Provider;
 use domain::time::Timestamp;
@@ -69,5 +71,79 @@ impl Ended {
             first_token_at: None,
             ended_at: now,
         }
+    }
+}
+
+/// A hold's `draft`: what the run was started with, and which request made it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Draft {
+    pub maker: String,
+    #[serde(flatten)]
+    pub started: Started,
+}
+
+impl ExecutionRow {
+    /// The row of a run that ended. Texts lose NUL characters, which Postgres cannot store.
+    pub(super) fn new(
+        (account_id, execution_id): (&AccountId, &ExecutionId),
+        started: &Started,
+        ended: &Ended,
+        charge: Usd,
+    ) -> Result<ExecutionRow> {
+        let tokens = |count: u64| {
+            i64::try_from(count).map_err(|error| Error::internal(&format!("run {execution_id}: tokens"), error))
+        };
+        Ok(ExecutionRow {
+            execution_id: execution_id.clone(),
+            account_id: account_id.clone(),
+            user_id: started.user_id.as_ref().map(ToString::to_string),
+            api_key_id: started.api_key_id.as_ref().map(ToString::to_string),
+            skill_id: started.skill_id.as_ref().map(ToString::to_string),
+            model_id: started.model_id.to_string(),
+            provider: started.provider.as_str(),
+            state: ended.state.as_str(),
+            source: started.source.as_str(),
+            rate_version: started.rate_version.clone(),
+            input_tokens: tokens(ended.usage.input)?,
+            cache_read_tokens: tokens(ended.usage.cache_read)?,
+            cache_write_5m_tokens: tokens(ended.usage.cache_write_5m)?,
+            cache_write_1h_tokens: tokens(ended.usage.cache_write_1h)?,
+            output_tokens: tokens(ended.usage.output)?,
+            reasoning_tokens: tokens(ended.usage.reasoning)?,
+            usage_estimated: i64::from(ended.usage_estimated),
+            raw_usage: without_nul(ended.raw_usage.as_deref()),
+            cost: ended.cost,
+            charge,
+            quote_likely: started.quote_likely,
+            quote_p50: started.quote_p50,
+            quote_p90: started.quote_p90,
+            quote_ceiling: started.quote_ceiling,
+            note: without_nul(ended.note.as_deref()),
+            input_text: without_nul(started.input_text.as_deref()),
+            output_text: without_nul(ended.output_text.as_deref()),
+            started_at: started.started_at,
+            first_token_at: ended.first_token_at,
+            ended_at: ended.ended_at,
+        })
+    }
+}
+
+fn without_nul(text: Option<&str>) -> Option<String> {
+    text.map(|text| text.replace('\0', "\u{FFFD}"))
+}
+
+impl UsageRow {
+    /// Adds one run: input with cache reads and writes, output with reasoning. `None` out of range.
+    pub(super) fn add(&mut self, row: &ExecutionRow) -> Option<()> {
+        self.executions = self.executions.checked_add(1)?;
+        for input in [row.input_tokens, row.cache_read_tokens, row.cache_write_5m_tokens, row.cache_write_1h_tokens] {
+            self.input_tokens = self.input_tokens.checked_add(input)?;
+        }
+        for output in [row.output_tokens, row.reasoning_tokens] {
+            self.output_tokens = self.output_tokens.checked_add(output)?;
+        }
+        self.cost = self.cost.checked_add(row.cost)?;
+        self.charge = self.charge.checked_add(row.charge)?;
+        Some(())
     }
 }
