@@ -1,0 +1,132 @@
+//! Owns: a Stripe that moves no money: its objects, its API under `/stripe/v1/…`, its hosted Checkout page under
+//! `/checkout/…`, and its webhooks. API version 2026-09-30.endive.
+
+mod api;
+mod card;
+mod charge;
+mod checkout;
+mod customer;
+pub mod delivery;
+mod error;
+pub mod event;
+mod idempotency;
+mod list;
+pub mod page;
+mod params;
+pub mod pay;
+mod payment_intent;
+mod price;
+mod store;
+
+pub use api::handle;
+pub use pay::PayOutcome;
+
+use crate::task::lock;
+use crate::world::{Parts, World};
+use delivery::DeliveryQueue;
+use domain::text_enum;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Mutex;
+use store::{Call, Cause, Store};
+
+pub const VERSION: &str = "2026-09-30.endive";
+
+text_enum! {
+    /// A way in which a request to Stripe's API fails.
+    ApiFaultKind {
+        /// Answered, but late by `delay_ms`.
+        Slow = "slow",
+        /// Nothing is done and no answer comes.
+        HangBefore = "hang_before",
+        /// The work is done (the charge is made), and no answer comes.
+        HangAfter = "hang_after",
+        /// The work is done, and the connection breaks off within the answer.
+        CutAfter = "cut_after",
+        /// Nothing is done; 500.
+        ServerErrorBefore = "server_error_before",
+        /// The work is done; the answer is 500, and stays 500 for this idempotency key.
+        ServerErrorAfter = "server_error_after",
+        /// Nothing is done; 429.
+        RateLimited = "rate_limited",
+    }
+}
+
+/// Makes the next requests to Stripe's API fail in a way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ApiFault {
+    pub kind: ApiFaultKind,
+    /// How many requests it is for.
+    #[serde(default = "once")]
+    pub times: u32,
+    /// Only requests whose path contains this, such as `payment_intents`; reading requests are left alone.
+    #[serde(default)]
+    pub path: Option<String>,
+    #[serde(default)]
+    pub delay_ms: u64,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// The account at Stripe.
+#[derive(Debug)]
+pub struct Stripe {
+    store: Mutex<Store>,
+    fault: Mutex<Option<ApiFault>>,
+    pub delivery: DeliveryQueue,
+}
+
+impl Stripe {
+    pub fn new() -> Stripe {
+        Stripe { store: Mutex::default(), fault: Mutex::default(), delivery: DeliveryQueue::new() }
+    }
+
+    pub fn reset(&self) {
+        *lock(&self.store) = Store::default();
+        *lock(&self.fault) = None;
+        self.delivery.reset();
+    }
+
+    pub fn set_fault(&self, fault: ApiFault) {
+        *lock(&self.fault) = Some(fault);
+    }
+
+    /// Takes the fault for a writing request, if one is set for its path.
+    fn take_fault(&self, path: &str) -> Option<ApiFault> {
+        let mut fault = lock(&self.fault);
+        let taken =
+            fault.as_ref().filter(|fault| fault.path.as_ref().is_none_or(|part| path.contains(part))).cloned()?;
+        match fault.as_mut() {
+            Some(fault) if fault.times > 1 => fault.times -= 1,
+            Some(_) | None => *fault = None,
+        }
+        Some(taken)
+    }
+}
+
+/// Works on the store at this moment, on nobody's request.
+pub fn with_call<T>(world: &Parts, work: impl FnOnce(&mut Call<'_>) -> T) -> T {
+    let mut store = lock(&world.stripe.store);
+    let mut call = Call { world, store: &mut store, now: world.clock.now(), cause: Cause::default() };
+    checkout::expire_due(&mut call);
+    work(&mut call)
+}
+
+/// Does what is due by the clock: sessions expire.
+pub fn sweep(world: &World) {
+    with_call(world, |_| ());
+}
+
+/// One object by its id, as the API answers it.
+pub fn find(world: &World, id: &str) -> Option<Value> {
+    with_call(world, |call| call.store.json(call.world, id))
+}
+
+/// The newest objects for the index page: sessions with what they cost and where they stand.
+pub fn recent_sessions(world: &World, count: usize) -> Vec<Value> {
+    with_call(world, |call| {
+        call.store.sessions.iter().rev().take(count).map(|session| store::Object::json(session, call.world)).collect()
+    })
+}
