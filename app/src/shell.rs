@@ -1,7 +1,9 @@
 //! Owns: the document around every page, and which address shows which page.
 
 use crate::asset;
-use crate::page::credits::{BoughtPage, CreditsPage};
+use crate::page::bought::BoughtPage;
+use crate::page::credits::CreditsPage;
+
 use crate::page::landing::LandingPage;
 use crate::page::not_found::NotFoundPage;
 use crate::page::overview::OverviewPage;

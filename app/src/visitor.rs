@@ -67,10 +67,7 @@ pub async fn load(
 ) -> std::result::Result<Response, crate::error::Failure> {
     let user = server::session::load_signed_in(&server, &session).await?;
     let spendable = match &user {
-        Some(user) => {
-            let _ = user;
-            None
-        }
+        Some(user) => Some(server::ledger::load_balance(&server, &user.account_id).await?.spendable()),
         None => None,
     };
     let theme = Theme::from_headers(request.headers());

@@ -1,5 +1,6 @@
 //! The pages, one file each: what a page asks the server for, then its picture, then its form's answer.
 
+pub mod bought;
 pub mod credits;
 pub mod landing;
 pub mod not_found;

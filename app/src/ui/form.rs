@@ -44,6 +44,7 @@ pub fn Field(
             {problem.map(|problem| view! { <p class="field-problem" id=problem_id>{problem}</p> })}
         </div>
     }
+    .into_any()
 }
 
 /// The button that sends its form.

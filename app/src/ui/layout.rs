@@ -49,7 +49,8 @@ where
             Ok(view) => view.into_any(),
             Err(cause) => error::in_place_of_page(&server, cause),
         }
-    });
+    })
+    .into_any();
     let user = visitor.user.clone();
     view! {
         <Title text=format!("{title} · Tokenbank") />
@@ -94,6 +95,8 @@ where
 /// A public page: a thin header, generous width.
 pub fn public(title: &'static str, content: impl IntoView + 'static) -> AnyView {
     let Ok(visitor) = visitor::current() else { return ().into_any() };
+    // Types are erased part by part, or the compiler would carry the type of the whole page around.
+    let content = content.into_any();
     let is_signed_in = visitor.user.is_some();
     view! {
         <Title text=format!("{title} · Tokenbank") />
@@ -140,6 +143,7 @@ pub fn public(title: &'static str, content: impl IntoView + 'static) -> AnyView 
 
 /// A narrow public page with one form.
 pub fn form_page(title: &'static str, content: impl IntoView + 'static) -> AnyView {
+    let content = content.into_any();
     public(title, view! { <div class="mx-auto grid w-full max-w-md gap-6 pt-6 sm:pt-12">{content}</div> })
 }
 
@@ -157,7 +161,7 @@ fn Mark() -> impl IntoView {
     }
 }
 
-fn rail_link(entry: Section, section: Section, visitor: &Visitor) -> impl IntoView + use<> {
+fn rail_link(entry: Section, section: Section, visitor: &Visitor) -> AnyView {
     let (label, href, glyph) = entry.entry();
     let current = (entry == section).then_some(if visitor.path() == href { "page" } else { "true" });
     view! {
@@ -168,26 +172,32 @@ fn rail_link(entry: Section, section: Section, visitor: &Visitor) -> impl IntoVi
             </a>
         </li>
     }
+    .into_any()
 }
 
-fn demo_banner(visitor: &Visitor) -> impl IntoView + use<> {
-    visitor.server.config.demo.then(|| {
-        view! {
-            <p class="banner" role="note">
-                "Demo: no real money, cards or models. Sign in as "
-                <code>"owner@demo.test"</code>
-                " with "
-                <code>"demo-password-1"</code>
-                "."
-            </p>
-        }
-    })
+fn demo_banner(visitor: &Visitor) -> AnyView {
+    visitor
+        .server
+        .config
+        .demo
+        .then(|| {
+            view! {
+                <p class="banner" role="note">
+                    "Demo: no real money, cards or models. Sign in as "
+                    <code>"owner@demo.test"</code>
+                    " with "
+                    <code>"demo-password-1"</code>
+                    "."
+                </p>
+            }
+        })
+        .into_any()
 }
 
-fn theme_menu(visitor: &Visitor) -> impl IntoView + use<> {
+fn theme_menu(visitor: &Visitor) -> AnyView {
     let chosen = visitor.theme;
     let next = visitor.address.clone();
-    let item = move |theme: Theme, label: &'static str, glyph: Glyph| {
+    let item = move |theme: Theme, label: &'static str, glyph: Glyph| -> AnyView {
         view! {
             <button
                 class="menu-item"
@@ -199,6 +209,7 @@ fn theme_menu(visitor: &Visitor) -> impl IntoView + use<> {
                 {label}
             </button>
         }
+        .into_any()
     };
     view! {
         <details class="menu" name="header-menu">
@@ -217,9 +228,10 @@ fn theme_menu(visitor: &Visitor) -> impl IntoView + use<> {
             </form>
         </details>
     }
+    .into_any()
 }
 
-fn user_menu(user: &User) -> impl IntoView + use<> {
+fn user_menu(user: &User) -> AnyView {
     let email = user.email.clone();
     view! {
         <details class="menu" name="header-menu">
@@ -246,4 +258,5 @@ fn user_menu(user: &User) -> impl IntoView + use<> {
             </div>
         </details>
     }
+    .into_any()
 }

@@ -1,6 +1,9 @@
 //! Owns: the parts that pages are built from. Those that react in the browser are islands and compile for both
 //! sides; [`layout`] needs the visitor, so it exists on the server alone.
 
+pub mod balance;
+pub mod band;
+pub mod chart;
 pub mod dialog;
 pub mod empty;
 pub mod form;
@@ -10,4 +13,8 @@ pub mod layout;
 pub mod meter;
 pub mod money;
 pub mod notice;
+pub mod pack;
+pub mod run_state;
 pub mod table;
+#[cfg(feature = "ssr")]
+pub mod when;

@@ -45,6 +45,12 @@ pub fn text(amount: Usd, digits: Digits) -> String {
     }
 }
 
+/// An amount below a dollar in cents, to a tenth: `10.5 ¢`. For running text about small prices.
+pub fn text_in_cents(amount: Usd) -> String {
+    let tenths = amount.nanos().saturating_mul(10).saturating_add(NANOS_PER_CENT / 2).div_euclid(NANOS_PER_CENT);
+    if tenths % 10 == 0 { format!("{} ¢", tenths / 10) } else { format!("{}.{} ¢", tenths / 10, tenths % 10) }
+}
+
 fn signed_text(amount: Usd, digits: Digits) -> String {
     let plus = if amount.is_positive() { "+" } else { "" };
     format!("{plus}{}", text(amount, digits))
@@ -115,7 +121,7 @@ mod tests {
             ("0.0104", "$0.0104"),
             ("0.008", "$0.008"),
             ("0.5", "$0.50"),
-            ("0.00012345678", "$0.0001235"),
+            ("0.000123456", "$0.0001235"),
             ("0.99999999", "$1.00"),
             ("0.000000001", "$0.000000001"),
             ("0", "$0.00"),
@@ -131,6 +137,8 @@ mod tests {
         assert_eq!(text(usd("1.575"), Digits::Exact), "$1.575");
         assert_eq!(text(usd("1050"), Digits::Exact), "$1,050.00");
         assert_eq!(text(usd("0.105"), Digits::Cents), "$0.11");
+        assert_eq!(text_in_cents(usd("0.105")), "10.5 ¢");
+        assert_eq!(text_in_cents(usd("0.01")), "1 ¢");
         assert_eq!(signed_text(usd("10"), Digits::Exact), "+$10.00");
         assert_eq!(signed_text(usd("-0.105"), Digits::Exact), "−$0.105");
     }

@@ -34,3 +34,23 @@ pub fn Pager(
         }
     })
 }
+
+/// A row of filters as links: what is chosen is in the URL. Each has its label, its address, and whether it is chosen.
+#[component]
+pub fn Chips(label: &'static str, chips: Vec<(String, String, bool)>) -> impl IntoView {
+    view! {
+        <nav class="flex flex-wrap items-center gap-2" aria-label=label>
+            <span class="text-13 text-ink-muted">{label}</span>
+            {chips
+                .into_iter()
+                .map(|(label, href, is_chosen)| {
+                    view! {
+                        <a class="chip" href=href aria-current=is_chosen.then_some("true")>
+                            {label}
+                        </a>
+                    }
+                })
+                .collect_view()}
+        </nav>
+    }
+}

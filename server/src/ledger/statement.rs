@@ -68,11 +68,12 @@ struct Row {
     created_at: Timestamp,
 }
 
-/// What changed an account's credit, newest first, `limit` lines older than `before`: purchases, bonuses, captures,
-/// refunds. Holds that only set credit aside are left out.
+/// What changed an account's credit: purchases, bonuses, captures, refunds; newest first, `limit` lines older than
+/// `before`, of one `kind` or all. Holds that only set credit aside are left out.
 pub async fn list_statement(
     server: &Server,
     account_id: &AccountId,
+    kind: Option<PostingKind>,
     before: Option<&PostingId>,
     limit: u32,
 ) -> Result<Vec<StatementRow>> {
@@ -82,6 +83,7 @@ pub async fn list_statement(
                from posting
               where account_id = $1
                 and change_nanos <> 0
+                and ($4 is null or kind = $4)
                 and ($2 is null or seq < (select seq from posting where posting_id = $2 and account_id = $1))
               order by seq desc
               limit $3",
@@ -89,6 +91,7 @@ pub async fn list_statement(
         .bind(account_id)
         .bind(before)
         .bind(i64::from(limit))
+        .bind(kind.map(PostingKind::as_str))
         .fetch_all(pool)
         .await
     })?;

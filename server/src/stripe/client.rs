@@ -161,7 +161,9 @@ impl Client {
                 tracing::warn!(doing, attempts, %failure, "a call to Stripe failed");
                 return Err(failure);
             }
-            tokio::time::sleep(pause.mul_f64(rand::rng().random_range(1.0..2.0))).await;
+            // Drawn before the wait: the generator must not be kept across it, or the future could not change threads.
+            let jittered = pause.mul_f64(rand::rng().random_range(1.0..2.0));
+            tokio::time::sleep(jittered).await;
             pause *= 2;
             attempts += 1;
         }
