@@ -2,7 +2,7 @@
 // the keyboard alone.
 
 import { AxeBuilder } from '@axe-core/playwright';
-import { INPUT, openTask } from './support/person.js';
+import { INPUT, openPreview, openTask } from './support/person.js';
 import { expect, test } from './support/test.js';
 
 const PUBLIC = [
@@ -44,8 +44,7 @@ for (const colorScheme of ['light', 'dark']) {
           }
           await openTask(page, 'PRD', INPUT);
           await examine(page, 'a task');
-          await page.getByRole('button', { name: 'Preview' }).click();
-          await expect(page.getByRole('dialog')).toBeVisible();
+          await openPreview(page);
           await examine(page, 'the preview');
         });
       });
@@ -58,7 +57,7 @@ test.describe('keyboard', () => {
 
   test('Tab reaches the preview, Esc cancels it, Enter executes', async ({ page }) => {
     await openTask(page, 'Context recall', INPUT);
-    const preview = page.getByRole('button', { name: 'Preview' });
+    const preview = page.getByRole('button', { name: 'Preview the cost' });
     await tabTo(page, preview);
     await page.keyboard.press('Enter');
     const dialog = page.getByRole('dialog');

@@ -1,6 +1,6 @@
 // From nothing to a paid, metered task, as a newcomer does it. The one test that also runs on Postgres.
 
-import { amountOf, beginCheckout, CARD, followMail, INPUT, newPerson, openTask, pay, reloadUntil, signIn, spendable, waitForRun } from './support/person.js';
+import { amountOf, beginCheckout, CARD, followMail, INPUT, newPerson, openPreview, openTask, pay, reloadUntil, signIn, spendable, waitForRun } from './support/person.js';
 import { expect, test } from './support/test.js';
 
 const TEN_DOLLARS = 10_000_000_000n;
@@ -34,8 +34,7 @@ test('sign up, buy a pack, run a PRD, find it metered @postgres', async ({ page,
 
   const { record, charge } = await test.step('run a PRD through the preview', async () => {
     await openTask(page, 'PRD', INPUT);
-    await page.getByRole('button', { name: 'Preview' }).click();
-    const preview = page.getByRole('dialog');
+    const preview = await openPreview(page);
     await expect(preview).toContainText('at most');
     await expect(preview).toContainText('$10.00');
     await preview.getByRole('button', { name: 'Execute' }).click();

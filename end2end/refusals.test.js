@@ -1,6 +1,6 @@
 // What goes wrong is said in words, with the remedy, and nothing is lost or done twice.
 
-import { beginCheckout, buyPack, CARD, INPUT, newPerson, openTask, pay, signUp, spendable } from './support/person.js';
+import { beginCheckout, buyPack, CARD, INPUT, newPerson, openPreview, openTask, pay, signUp, spendable } from './support/person.js';
 import { expect, test } from './support/test.js';
 
 const EMPTY = 'Your credit balance is $0.00. Add credits to continue, or switch to BYOT for zero markup.';
@@ -80,8 +80,9 @@ test('the console leads to sign-in and back', async ({ browser, demo, sandbox })
 test('without credit a run is refused with the remedy', async ({ page, sandbox }) => {
   await signUp(page, sandbox, newPerson('broke'));
   await openTask(page, 'PRD');
-  await page.getByRole('button', { name: 'Preview' }).click();
-  await expect(page.getByText(EMPTY).first()).toBeVisible();
+  const preview = await openPreview(page);
+  await expect(preview.getByText(EMPTY)).toBeVisible();
+  await expect(preview.getByRole('button', { name: 'Execute' })).toBeDisabled();
 });
 
 test('a run sent twice runs once and costs once', async ({ page, sandbox }) => {
@@ -90,7 +91,7 @@ test('a run sent twice runs once and costs once', async ({ page, sandbox }) => {
   await openTask(page, 'User story', INPUT);
   const form = await page.locator('form', { has: page.locator('[name=execution_id]') }).evaluate((form) => [
     form.action,
-    new URLSearchParams(new FormData(form)).toString(),
+    `${new URLSearchParams(new FormData(form))}&step=execute`,
   ]);
   const send = () =>
     page.request.post(form[0], {

@@ -2,7 +2,7 @@
 
 import { test as base } from '@playwright/test';
 import { mkdirSync } from 'node:fs';
-import { INPUT, openTask, runTask, signIn } from './support/person.js';
+import { INPUT, openPreview, openTask, runTask, signIn } from './support/person.js';
 
 const OWNER = { email: 'owner@demo.test', password: 'demo-password-1' };
 const LOOKS = [
@@ -33,8 +33,7 @@ for (const { folder, colorScheme, viewport } of LOOKS) {
         await take(name);
       }
       await openTask(page, 'PRD', INPUT);
-      await page.getByRole('button', { name: 'Preview' }).click();
-      await page.getByRole('dialog').waitFor();
+      await openPreview(page);
       await take('preview');
       const run = await runTask(page, 'PRD');
       await take('run');

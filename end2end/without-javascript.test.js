@@ -1,6 +1,6 @@
 // The same with JavaScript switched off: every page works without it first.
 
-import { buyPack, newPerson, openTask, signUp, spendable, waitForRun } from './support/person.js';
+import { buyPack, newPerson, runTask, signUp, spendable } from './support/person.js';
 import { expect, test } from './support/test.js';
 
 test.use({ javaScriptEnabled: false });
@@ -11,10 +11,7 @@ test('sign up, buy a pack and run a PRD without JavaScript', async ({ page, sand
   await buyPack(page, '$10');
   const before = await spendable(page);
 
-  await openTask(page, 'PRD');
-  await page.getByRole('button', { name: /Preview|Execute|Run/ }).first().click();
-  if (!/\/runs\//.test(page.url())) await page.getByRole('button', { name: 'Execute' }).click();
-  const { charge } = await waitForRun(page);
+  const { charge } = await runTask(page, 'PRD');
 
   await page.goto('/credits');
   expect(before - (await spendable(page))).toBe(charge);
@@ -22,7 +19,7 @@ test('sign up, buy a pack and run a PRD without JavaScript', async ({ page, sand
 
 test('colours are chosen without JavaScript and kept', async ({ page }) => {
   await page.goto('/');
-  await page.locator('summary', { hasText: '' }).filter({ has: page.locator('svg') }).first().click();
+  await page.getByLabel('Colours').click();
   await page.getByRole('button', { name: 'Dark' }).click();
   await expect(page.locator('html')).toHaveAttribute('data-theme', 'dark');
   await page.goto('/sign-in');

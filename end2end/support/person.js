@@ -102,11 +102,17 @@ export const INPUT = 'A page where a team sees what its agents cost: today, this
 // Opens a skill, previews it and executes; waits for the end. Answers with where the run and its record are.
 export async function runTask(page, skill, input = INPUT) {
   await openTask(page, skill, input);
-  await page.getByRole('button', { name: 'Preview' }).click();
-  const preview = page.getByRole('dialog');
-  await expect(preview).toBeVisible();
+  const preview = await openPreview(page);
   await preview.getByRole('button', { name: 'Execute' }).click();
   return waitForRun(page);
+}
+
+// With JavaScript a modal; without, the page again with the same dialog open in it.
+export async function openPreview(page) {
+  await page.getByRole('button', { name: 'Preview the cost' }).click();
+  const preview = page.getByRole('dialog');
+  await expect(preview).toBeVisible();
+  return preview;
 }
 
 export async function openTask(page, skill, input = INPUT) {
@@ -116,11 +122,11 @@ export async function openTask(page, skill, input = INPUT) {
   await page.getByRole('main').getByRole('textbox').first().fill(input);
 }
 
-// Waits on the page of a run until it ended; its charge stands there to the last digit.
+// Waits on the page of a run until it ended (it shows that by itself); its charge stands there to the last digit.
 export async function waitForRun(page) {
   await expect(page).toHaveURL(/\/runs\//);
   const id = new URL(page.url()).pathname.split('/').pop();
-  const charge = page.getByRole('main').getByRole('group', { name: 'Charged' });
-  await reloadUntil(page, () => expect(charge).toBeVisible({ timeout: 5_000 }));
+  const charge = page.getByRole('region', { name: 'What it cost' });
+  await expect(charge).toBeVisible({ timeout: 30_000 });
   return { id, run: `/runs/${id}`, record: `/usage/${id}`, charge: await amountOf(charge) };
 }
