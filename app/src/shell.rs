@@ -3,7 +3,7 @@
 use crate::asset;
 use crate::page::bought::BoughtPage;
 use crate::page::credits::CreditsPage;
-
+use crate::page::execution::ExecutionPage;
 use crate::page::landing::LandingPage;
 use crate::page::not_found::NotFoundPage;
 use crate::page::overview::OverviewPage;
@@ -12,7 +12,7 @@ use crate::page::run::RunPage;
 use crate::page::sign_in::SignInPage;
 use crate::page::sign_up::SignUpPage;
 use crate::page::tasks::{TaskPage, TasksPage};
-use crate::page::usage::{ExecutionPage, UsagePage};
+use crate::page::usage::UsagePage;
 use crate::page::verify_email::VerifyEmailPage;
 use crate::theme::Theme;
 use crate::visitor;

@@ -1,5 +1,6 @@
-//! Owns: the way from an HTTP request to a page: sessions, the visitor, forms, security headers, the built site.
-//! Does not own: the API and the webhooks (`server::http`).
+//! Owns: the way from an HTTP request to a page: the visitor, forms, the pages' content policy, the built site.
+//! Does not own: the API and the webhooks, the guard and the headers of every answer (`server::http`), the session
+//! layer, which the binary puts around both.
 
 use crate::page::{credits, reset_password, sign_in, sign_up, tasks, verify_email};
 use crate::post::Refused;
@@ -8,7 +9,7 @@ use crate::{asset, error, shell, theme, visitor};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -38,10 +39,10 @@ pub fn router(server: Server) -> Router {
     Router::new()
         .route("/assets/{version}/{*path}", get(asset::serve))
         .merge(pages)
-        .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(REFERRER_POLICY, "same-origin"))
-        .layer(header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
-        .layer(header(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            HeaderName::from_static("permissions-policy"),
+            HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
+        ))
         .with_state(server)
 }
 
@@ -52,10 +53,6 @@ where
     T: 'static,
 {
     get(page).post(submit)
-}
-
-fn header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
 }
 
 /// Any page. The console's pages lead to sign-in when nobody is signed in, and back afterwards.

@@ -2,6 +2,7 @@
 
 pub mod bought;
 pub mod credits;
+pub mod execution;
 pub mod landing;
 pub mod not_found;
 pub mod overview;
