@@ -54,7 +54,7 @@ impl Usd {
     /// Reads a decimal number of dollars exactly, such as `11.50` or `0.0104`; `None` if it is no number, is finer
     /// than a nano-dollar, or is out of range.
     pub fn parse_dollars(text: &str) -> Option<Usd> {
-        parse_decimal(text, 9).map(Usd)
+        parse_decimal(text, 9).ok().map(Usd)
     }
 
     /// Whole nano-dollars.
@@ -165,9 +165,8 @@ impl Rate {
         Rate(picos)
     }
 
-    /// Reads a decimal number of dollars a token exactly, such as `3e-06`; `None` if it is no number, is finer than
-    /// a pico-dollar, or is out of range.
-    pub fn parse_dollars_per_token(text: &str) -> Option<Rate> {
+    /// Reads a decimal number of dollars a token exactly, such as `3e-06`.
+    pub fn parse_dollars_per_token(text: &str) -> Result<Rate, DecimalError> {
         parse_decimal(text, 12).map(Rate)
     }
 
@@ -194,10 +193,22 @@ pub fn ratio_half_up(part: i128, whole: i128, scale: i128) -> Option<i64> {
     i64::try_from(rounded).ok()
 }
 
-/// Reads `-12.5e-3` as an integer scaled by 10^`scale`, exactly; `None` when digits would be lost or it does not fit.
-fn parse_decimal(text: &str, scale: i32) -> Option<i64> {
+/// Why a decimal number was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecimalError {
+    #[error("is not a decimal number")]
+    NotANumber,
+    #[error("has more decimals than can be kept exactly")]
+    TooFine,
+    #[error("is out of range")]
+    OutOfRange,
+}
+
+/// Reads `-12.5e-3` as an integer scaled by 10^`scale`, exactly, or says why that cannot be.
+fn parse_decimal(text: &str, scale: i64) -> Result<i64, DecimalError> {
+    use DecimalError::{NotANumber, OutOfRange, TooFine};
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().map_err(|_| NotANumber)?),
         None => (text, 0),
     };
     let (negative, digits) = match mantissa.strip_prefix('-') {
@@ -207,20 +218,32 @@ fn parse_decimal(text: &str, scale: i32) -> Option<i64> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let has_digits = !whole.is_empty() || !fraction.is_empty();
     if !has_digits || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
-        return None;
+        return Err(NotANumber);
     }
     let all = format!("{whole}{fraction}");
-    let significant = all.trim_start_matches('0').trim_end_matches('0');
+    let untrailed = all.trim_end_matches('0');
+    let significant = untrailed.trim_start_matches('0');
     if significant.is_empty() {
-        return Some(0);
+        return Ok(0);
     }
-    let trailing = i32::try_from(all.len().checked_sub(all.trim_end_matches('0').len())?).ok()?;
-    let shift = scale.checked_add(exponent)?.checked_sub(i32::try_from(fraction.len()).ok()?)?.checked_add(trailing)?;
-    let magnitude = significant.parse::<i64>().ok()?.checked_mul(10_i64.checked_pow(u32::try_from(shift).ok()?)?)?;
-    if negative { magnitude.checked_neg() } else { Some(magnitude) }
+    let length = |text: &str| i64::try_from(text.len()).unwrap_or(i64::MAX);
+    // The power of ten of the last significant digit, in units of the scale.
+    let shift = scale
+        .saturating_add(i64::from(exponent))
+        .saturating_sub(length(fraction))
+        .saturating_add(length(&all).saturating_sub(length(untrailed)));
+    let shift = u32::try_from(shift).map_err(|_| if shift < 0 { TooFine } else { OutOfRange })?;
+    let magnitude = significant
+        .parse::<i64>()
+        .ok()
+        .and_then(|number| number.checked_mul(10_i64.checked_pow(shift)?))
+        .ok_or(OutOfRange)?;
+    // The magnitude is positive, so its negative is in range.
+    Ok(if negative { magnitude.saturating_neg() } else { magnitude })
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 
@@ -229,12 +252,34 @@ mod tests {
         assert_eq!(Usd::parse_dollars("11.50"), Some(Usd(11_500_000_000)));
         assert_eq!(Usd::parse_dollars("-0.000000001"), Some(Usd(-1)));
         assert_eq!(Usd::parse_dollars("0.0000000001"), None, "finer than a nano-dollar");
-        assert_eq!(Rate::parse_dollars_per_token("3e-06"), Some(Rate(3_000_000)));
-        assert_eq!(Rate::parse_dollars_per_token("8e-07"), Some(Rate(800_000)));
-        assert_eq!(Rate::parse_dollars_per_token("1.25E-6"), Some(Rate(1_250_000)));
-        assert_eq!(Rate::parse_dollars_per_token("0.00"), Some(Rate(0)));
+        assert_eq!(Rate::parse_dollars_per_token("3e-06"), Ok(Rate(3_000_000)));
+        assert_eq!(Rate::parse_dollars_per_token("8e-07"), Ok(Rate(800_000)));
+        assert_eq!(Rate::parse_dollars_per_token("1.25E-6"), Ok(Rate(1_250_000)));
+        assert_eq!(Rate::parse_dollars_per_token("0.00"), Ok(Rate(0)));
+        assert_eq!(Rate::parse_dollars_per_token("3.0000000000000004e-07"), Err(DecimalError::TooFine));
+        assert_eq!(Rate::parse_dollars_per_token("1e12"), Err(DecimalError::OutOfRange));
         for bad in ["", ".", "-", "1,5", "NaN", "0x1", "1e", "1e400", "99999999999999999999"] {
             assert_eq!(Usd::parse_dollars(bad), None, "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Every amount, written out with all its decimals or with an exponent, is read back as itself.
+        #[test]
+        fn printed_amounts_are_read_back(nanos in proptest::prelude::any::<i64>()) {
+            let printed = Usd(nanos).to_string().replace('−', "-").replace('$', "");
+            let expected = (nanos != i64::MIN).then_some(Usd(nanos));
+            proptest::prop_assert_eq!(Usd::parse_dollars(&printed), expected);
+            proptest::prop_assert_eq!(Usd::parse_dollars(&format!("{nanos}e-9")), expected);
+            proptest::prop_assert_eq!(Rate::parse_dollars_per_token(&format!("{nanos}e-12")).ok(), expected.map(|_| Rate(nanos)));
+        }
+
+        /// Cents never differ from the amount by more than half a cent.
+        #[test]
+        fn cents_are_the_nearest(nanos in proptest::prelude::any::<i64>()) {
+            let Cents(cents) = Usd(nanos).to_cents_half_up();
+            let off = i128::from(nanos) - i128::from(cents) * i128::from(NANOS_PER_CENT);
+            proptest::prop_assert!((-5_000_000..5_000_000).contains(&off), "{nanos}: {cents}");
         }
     }
 

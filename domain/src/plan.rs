@@ -4,7 +4,7 @@
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
 use crate::catalogue::ModelClass;
-use crate::id::PlanId;
+use crate::id::{ModelId, PlanId};
 use crate::money::{BasisPoints, Usd};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,8 @@ pub struct PlanLimits {
     pub daily_spend_cap: Option<Usd>,
     /// Classes of models that our keys do not run for this plan.
     pub refused_classes: Vec<ModelClass>,
+    /// Single models that our keys do not run for this plan.
+    pub refused_models: Vec<ModelId>,
     /// Classes of models that the allowance does not pay for: credits or an own key.
     pub not_in_allowance: Vec<ModelClass>,
 }

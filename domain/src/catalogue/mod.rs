@@ -2,6 +2,7 @@
 //! Does not own: reading and checking the file (`file`), what models cost (`rate`).
 //! Invariant: a `Catalogue` was checked; whoever has one need not check it again.
 
+mod check;
 mod file;
 
 pub use file::CatalogueError;
@@ -24,6 +25,8 @@ crate::text_enum! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalogue {
     pub version: String,
+    /// The plan of a new account.
+    pub signup_plan: PlanId,
     /// What a pack costs above the credit that is bought.
     pub markup: BasisPoints,
     pub stripe_fee: StripeFee,

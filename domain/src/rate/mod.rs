@@ -1,8 +1,11 @@
 //! Owns: what each provider charges for each model, from which moment on.
-//! Does not own: reading price files (`litellm`), or what an execution costs (`execution::cost`).
+//! Does not own: reading price files (`litellm`), how they differ (`diff`), or what an execution costs (`execution::cost`).
 //! Invariant: a rate is never changed, only followed by a later one; a model without a rate is never guessed.
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
+
+pub mod diff;
+pub mod litellm;
 
 use crate::catalogue::{Catalogue, Model};
 use crate::id::UpstreamModel;
