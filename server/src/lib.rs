@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod api_key;
+pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -17,6 +18,7 @@ pub mod metrics;
 pub mod password;
 pub mod provider;
 pub mod purchase;
+pub mod rate;
 pub mod session;
 pub mod stripe;
 pub mod task;
@@ -72,14 +74,17 @@ impl Deref for Server {
 }
 
 impl Server {
-    /// Opens the database, brings its schema up to date, and makes the parts. Nothing runs in the background yet.
+    /// Opens the database, brings its schema up to date, reads catalogue and rates, and makes the parts. Nothing runs in the background yet.
     pub async fn open(config: Config, clock: Clock) -> Result<Server> {
         let db = open_database(&config.database).await?;
         db.migrate().await?;
+        let catalogue = catalogue::load(config.catalogue.as_deref())?;
+        rate::seed(&db, &clock, &catalogue).await?;
+        let rates = rate::load_book(&db).await?;
         Ok(Server(Arc::new(Parts {
-            catalogue: ArcSwap::from_pointee(empty_catalogue()),
+            catalogue: ArcSwap::from_pointee(catalogue),
             stripe: stripe::Client::new(&config.stripe)?,
-            rates: ArcSwap::default(),
+            rates: ArcSwap::from_pointee(rates),
             http: http_client::build()?,
             providers: provider::Providers::new(&config),
             runs: execution::Runs::default(),
@@ -114,31 +119,5 @@ pub async fn open_database(database: &Database) -> Result<Db> {
             Db::open_sqlite(path).await
         }
         Database::Postgres(url) => Db::connect_postgres(url.expose_secret()).await,
-    }
-}
-
-/// Nothing is offered until a catalogue file is read.
-fn empty_catalogue() -> Catalogue {
-    Catalogue {
-        version: String::new(),
-        markup: domain::money::BasisPoints(0),
-        stripe_fee: domain::pack::StripeFee { percent: domain::money::BasisPoints(0), fixed: domain::money::Usd::ZERO },
-        plans: Vec::new(),
-        packs: Vec::new(),
-        models: Vec::new(),
-        skills: Vec::new(),
-        limits: domain::catalogue::Limits {
-            execution_tokens: 0,
-            prior_output_tokens: 0,
-            prior_p50_percent: 0,
-            prior_p90_percent: 0,
-            low_balance: domain::money::Usd::ZERO,
-            alert_percents: Vec::new(),
-        },
-        shipped_rates: domain::catalogue::ShippedRates {
-            source: String::new(),
-            effective_at: domain::time::Timestamp::from_seconds(0),
-            checked_at: domain::time::Timestamp::from_seconds(0),
-        },
     }
 }

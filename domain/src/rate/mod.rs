@@ -87,6 +87,11 @@ impl RateBook {
         (rate.provider == provider && &rate.model == model).then_some(rate)
     }
 
+    /// Whether a provider's model has a rate, at whatever moment.
+    pub fn has_any(&self, provider: Provider, model: &UpstreamModel) -> bool {
+        self.rates.iter().any(|rate| rate.provider == provider && &rate.model == model)
+    }
+
     /// The rate of every model at a moment, sorted by provider and model.
     pub fn rates_at(&self, at: Timestamp) -> Vec<&ModelRate> {
         let mut current: Vec<&ModelRate> = Vec::new();
