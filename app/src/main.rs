@@ -1,1 +1,10 @@
-fn main() {}
+//! The binary `tokenbank`: joins the pages to the server, and holds the commands that run and check it.
+
+mod cli;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(cli::Cli::parse())
+}

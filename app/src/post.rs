@@ -71,6 +71,17 @@ impl Post {
         }
     }
 
+    /// What follows `prefix` in the address that the form was sent to.
+    pub fn path_after(&self, prefix: &str) -> &str {
+        self.visitor.path().strip_prefix(prefix).unwrap_or_default()
+    }
+
+    /// The page again with what was typed, for a form that asked to see something first.
+    pub async fn again(self) -> Response {
+        let refused = Refused { denial: None, typed: self.fields };
+        site::render(self.visitor, refused, None, page_again(self.page)).await
+    }
+
     /// Whoever is signed in; a denial when nobody is.
     pub fn user(&self) -> Result<&User> {
         Ok(self.visitor.user.as_ref().ok_or(Denial::NotSignedIn)?)

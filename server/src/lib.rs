@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod demo;
 pub mod error;
 pub mod execution;
 pub mod http;
@@ -16,6 +17,7 @@ pub mod ledger;
 pub mod mail;
 pub mod metrics;
 pub mod password;
+pub mod periodic;
 pub mod provider;
 pub mod purchase;
 pub mod rate;
@@ -99,6 +101,12 @@ impl Server {
             db,
             clock,
         })))
+    }
+
+    /// Starts the job worker and the sweeps.
+    pub fn run_background(&self) {
+        self.tasks.spawn(job::work(self.clone()));
+        self.tasks.spawn(periodic::work(self.clone()));
     }
 
     /// Stops background work, waits for runs that stream, and closes the database.

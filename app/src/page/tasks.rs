@@ -1,28 +1,164 @@
-//! The skills, and the form that runs one.
+//! The skills, and the form that runs one: first the preview of its cost, then the run.
 
-use crate::post::Post;
+use crate::post::{Post, Refused};
 use crate::ui::layout::{Section, console};
+use crate::ui::money::{Digits, text};
+use crate::ui::notice::{Notice, Tone};
+use crate::ui::task_form::{Task, TaskForm};
 use crate::visitor::signed_in;
 use axum::response::Response;
+use domain::catalogue::{Catalogue, Skill};
+use domain::denial::Denial;
+use domain::id::{ExecutionId, ModelId, SkillId};
+use domain::money::Usd;
+use domain::quote::typical;
 use leptos::prelude::*;
+use leptos_router::hooks::use_params_map;
+use server::account::User;
+use server::error::Result;
+use server::execution::{self, RunRequest};
+use server::{Server, ledger, usage};
 
+/// How many cheaper models the preview offers beside the skill's own.
+const ALTERNATIVES: usize = 2;
+
+/// `GET /tasks`.
 #[component]
 pub fn TasksPage() -> impl IntoView {
     console(Section::Tasks, "Tasks", async {
-        let (_server, _user) = signed_in()?;
-        Ok(view! { <h1 class="page-title">"Tasks"</h1> })
+        let (server, _user) = signed_in()?;
+        let (catalogue, rates, now) = (server.catalogue.load_full(), server.rates.load_full(), server.clock.now());
+        let rows: Vec<_> = catalogue
+            .skills
+            .iter()
+            .map(|skill| row(skill, &catalogue, typical(&catalogue, &rates, now, skill)).into_any())
+            .collect();
+        Ok(view! {
+            <div class="grid gap-1">
+                <h1 class="page-title">"Tasks"</h1>
+                <p class="lede">"Each shows what it will cost before it runs, and takes no more than that."</p>
+            </div>
+            <ul class="card divide-y divide-line p-0">{rows}</ul>
+        })
     })
 }
 
+fn row(skill: &Skill, catalogue: &Catalogue, typical: Option<Usd>) -> impl IntoView + use<> {
+    let model = catalogue.model(&skill.model).map_or_else(|_| skill.model.to_string(), |model| model.name.clone());
+    let price = typical.map(|usd| format!("≈ {}", text(usd, Digits::Short)));
+    view! {
+        <li>
+            <a class="skill-row" href=format!("/tasks/{}", skill.id)>
+                <span class="font-semibold">{skill.name.clone()}</span>
+                <span class="money text-right font-semibold">{price}</span>
+                <span class="text-ink-muted">{skill.description.clone()}</span>
+                <span class="text-right text-13 text-ink-muted">{model}</span>
+            </a>
+        </li>
+    }
+}
+
+/// `GET /tasks/{skill}`, and the same page again when its preview was asked for without JavaScript or it was refused.
 #[component]
 pub fn TaskPage() -> impl IntoView {
-    console(Section::Tasks, "Task", async {
-        let (_server, _user) = signed_in()?;
-        Ok(view! { <h1 class="page-title">"Task"</h1> })
+    let skill_id = SkillId::new(use_params_map().get_untracked().get("skill").unwrap_or_default());
+    let refused = Refused::current();
+    console(Section::Tasks, "Task", async move {
+        let (server, user) = signed_in()?;
+        let task = load_task(&server, &user, &skill_id, refused.typed("execution_id")).await?;
+        let skill = task.skill.clone();
+        let model = refused.typed("model").map(ModelId::new).filter(|id| task.catalogue.model(id).is_ok());
+        let previewing = refused.denial().is_none() && refused.typed("step").is_some();
+        Ok(view! {
+            <div class="grid gap-1">
+                <p class="text-13">
+                    <a href="/tasks">"Tasks"</a>
+                </p>
+                <h1 class="page-title">{skill.name}</h1>
+                <p class="lede">{skill.description}</p>
+            </div>
+            {refused.notice(&[])}
+            {task
+                .choices
+                .is_empty()
+                .then(|| {
+                    view! {
+                        <Notice tone=Tone::Caution title="No model is set up for this task">
+                            <p>"The people who run this installation must add a provider's key first."</p>
+                        </Notice>
+                    }
+                })}
+            <div class="max-w-3xl">
+                <TaskForm
+                    input=refused.typed("input").unwrap_or_default()
+                    model=model.unwrap_or(skill.model)
+                    previewing=previewing
+                    task=task
+                />
+            </div>
+        })
     })
 }
 
-/// `POST /tasks/{skill}`: starts the run.
+/// What the form needs: the skill, the models that can run it here and what they cost, and the balance.
+async fn load_task(server: &Server, user: &User, skill_id: &SkillId, execution_id: Option<String>) -> Result<Task> {
+    let (catalogue, rates, now) = (server.catalogue.load_full(), server.rates.load_full(), server.clock.now());
+    let skill = catalogue.skill(skill_id)?;
+    let mut priced: Vec<(Usd, &ModelId)> = catalogue
+        .models
+        .iter()
+        .filter(|model| server.providers.choose(model.provider).is_ok())
+        .filter_map(|model| {
+            typical(&catalogue, &rates, now, &Skill { model: model.id.clone(), ..skill.clone() })
+                .map(|usd| (usd, &model.id))
+        })
+        .collect();
+    priced.sort();
+    let own = priced.iter().filter(|(_, id)| *id == &skill.model);
+    let others = priced.iter().filter(|(_, id)| *id != &skill.model).take(ALTERNATIVES);
+    let choices = own.chain(others).map(|(_, id)| (*id).clone()).collect();
+    let history = usage::history(server, &user.account_id, skill_id).await?;
+    let balance = ledger::load_balance(server, &user.account_id).await?;
+    let mut shown = catalogue.for_browser();
+    shown.skills.retain(|other| &other.id == skill_id);
+    shown.plans.clear();
+    shown.packs.clear();
+    Ok(Task {
+        execution_id: ExecutionId::new(execution_id.unwrap_or_else(|| server.clock.new_id())),
+        skill: Skill { prompt: String::new(), ..skill.clone() },
+        rates: rates.for_browser(&catalogue, now),
+        catalogue: shown,
+        now,
+        history,
+        choices,
+        spendable: balance.spendable(),
+    })
+}
+
+/// `POST /tasks/{skill}`: without JavaScript first `step=preview`, which shows the page again with its preview; then
+/// `step=execute`, which starts the run and leads to it.
 pub async fn submit(post: Post) -> Response {
-    post.answer(Ok("/tasks".to_owned())).await
+    if post.text("step") == "preview" {
+        return post.again().await;
+    }
+    let outcome = start(&post).await.map(|execution_id| format!("/runs/{execution_id}"));
+    post.answer(outcome).await
+}
+
+async fn start(post: &Post) -> Result<ExecutionId> {
+    let user = post.user()?;
+    let shown_ceiling = match post.text("shown_ceiling_nanos") {
+        "" => None,
+        nanos => Some(nanos.parse().map(Usd::from_nanos).map_err(|_| {
+            Denial::invalid("shown_ceiling_nanos", "is not a number", "Preview the cost again.")
+        })?),
+    };
+    let request = RunRequest {
+        execution_id: ExecutionId::new(post.text("execution_id")),
+        skill: SkillId::new(post.path_after("/tasks/")),
+        model: Some(post.text("model")).filter(|model| !model.is_empty()).map(ModelId::new),
+        input: post.text("input").trim().to_owned(),
+        shown_ceiling,
+    };
+    execution::start(&post.server, user, request).await
 }

@@ -35,6 +35,10 @@ pub fn Band(
                 width=percent(at(p90).saturating_sub(at(p50)).max(50))
                 height="8"
             ></rect>
+            {actual
+                .map(|actual| {
+                    view! { <rect class="band-spent" y="6" width=percent(at(actual)) height="8" rx="4"></rect> }
+                })}
             {mark("band-likely", at(likely))}
             {mark("band-ceiling", 10_000)}
             {actual.map(|actual| mark("band-actual", at(actual)))}

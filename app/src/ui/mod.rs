@@ -10,11 +10,13 @@ pub mod form;
 pub mod icon;
 #[cfg(feature = "ssr")]
 pub mod layout;
+pub mod live_run;
 pub mod meter;
 pub mod money;
 pub mod notice;
 pub mod pack;
 pub mod run_state;
 pub mod table;
+pub mod task_form;
 #[cfg(feature = "ssr")]
 pub mod when;

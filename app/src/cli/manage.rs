@@ -1,0 +1,74 @@
+//! Owns: the commands that work on the database and end: migrate, verify, rates, admin, API keys.
+
+use super::{Outcome, Problem, say};
+use secrecy::{ExposeSecret as _, SecretString};
+use server::Server;
+use server::account::Email;
+use server::clock::Clock;
+use server::config::Settings;
+use std::path::Path;
+
+async fn open(settings: &Settings) -> Result<Server, Problem> {
+    let config = settings.clone().database_only().map_err(|problem| Problem::Usage(problem.to_string()))?;
+    Ok(Server::open(config, Clock::system()).await?)
+}
+
+pub async fn migrate(settings: &Settings) -> Result<Outcome, Problem> {
+    let database = settings.database().map_err(|problem| Problem::Usage(problem.to_string()))?;
+    let db = server::open_database(&database).await?;
+    db.migrate().await?;
+    say(&format!("The {} database is up to date.", db.engine()));
+    Ok(Outcome::Done)
+}
+
+pub async fn verify(settings: &Settings) -> Result<Outcome, Problem> {
+    let database = settings.database().map_err(|problem| Problem::Usage(problem.to_string()))?;
+    let db = server::open_database(&database).await?;
+    let findings = server::ledger::check(&db).await?;
+    for finding in &findings {
+        say(&format!("{}: {}: {}", finding.invariant, finding.row, finding.problem));
+    }
+    if findings.is_empty() {
+        say("Clean: every rule of the ledger holds.");
+        Ok(Outcome::Done)
+    } else {
+        say(&format!("{} findings.", findings.len()));
+        Ok(Outcome::Found)
+    }
+}
+
+pub async fn import_rates(settings: &Settings, file: &Path, apply: bool) -> Result<Outcome, Problem> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Problem::Usage(format!("{} cannot be read: {error}", file.display())))?;
+    let server = open(settings).await?;
+    let report = server::rate::import(&server.db, &server.clock, &server.catalogue.load(), &text, apply)
+        .await
+        .map_err(|error| Problem::Failed(format!("{}: {error}", file.display())))?;
+    for line in report.lines() {
+        say(&line);
+    }
+    Ok(Outcome::Done)
+}
+
+pub async fn create_admin(settings: Settings, email: &str) -> Result<Outcome, Problem> {
+    let server = open(&settings).await?;
+    let mut password = String::new();
+    std::io::stdin()
+        .read_line(&mut password)
+        .map_err(|error| Problem::Usage(format!("the password could not be read from standard input: {error}")))?;
+    let password = SecretString::from(password.trim_end_matches(['\r', '\n']).to_owned());
+    server::account::make_admin(&server, email, &password).await?;
+    say(&format!("{email} is an admin."));
+    Ok(Outcome::Done)
+}
+
+pub async fn create_api_key(settings: &Settings, email: &str, name: &str) -> Result<Outcome, Problem> {
+    let server = open(settings).await?;
+    let address = Email::parse(email).map_err(|denial| Problem::Usage(denial.sentence()))?;
+    let Some(user_id) = server::account::load_user_id(&server, &address).await? else {
+        return Err(Problem::Failed(format!("no user has the e-mail {email}")));
+    };
+    let (_, secret) = server::api_key::create(&server, &user_id, name).await?;
+    say(secret.expose_secret());
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,36 @@
+//! Owns: what is swept every few seconds or minutes, on each node: expired holds, unpaid purchases, old sessions.
+//! Does not own: the sweeps themselves. Invariant: each is safe to run on several nodes at once.
+
+use crate::{Server, account, job, ledger, purchase, session};
+use std::future::Future;
+use std::time::Duration;
+
+/// Sweeps until `server` stops.
+pub async fn work(server: Server) {
+    tokio::join!(
+        every(&server, Duration::from_secs(5), "expire holds", || async {
+            ledger::expire_due(&server).await.map(drop)
+        }),
+        every(&server, Duration::from_secs(60), "reconcile purchases", || async {
+            purchase::reconcile(&server).await.map(drop)
+        }),
+        every(&server, Duration::from_secs(600), "sweep sessions", || session::sweep_expired(&server)),
+        every(&server, Duration::from_secs(600), "forget old jobs", || job::forget_done(&server)),
+        every(&server, Duration::from_secs(600), "sweep links", || account::sweep_links(&server)),
+    );
+}
+
+async fn every<F>(server: &Server, pause: Duration, what: &str, sweep: impl Fn() -> F)
+where
+    F: Future<Output = crate::error::Result<()>>,
+{
+    while !server.tasks.is_stopping() {
+        if let Err(error) = sweep().await {
+            tracing::error!(%error, what, "a sweep failed and will run again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = server.tasks.stopping() => {}
+        }
+    }
+}
