@@ -184,7 +184,9 @@ impl Denial {
             }
             Denial::Invalid { field, problem, remedy } => format!("{field}: {problem}. {remedy}"),
             Denial::NotSignedIn => "Sign in to continue, or send a valid API key.".to_owned(),
-            Denial::WrongCredentials => "The e-mail or the password is not right. Try again, or reset it.".to_owned(),
+            Denial::WrongCredentials => "The e-mail or the password is not right. Try again, or reset it. If you have just signed up, open the link in \
+                 our mail first."
+                .to_owned(),
             Denial::Forbidden { what } => format!("You are not allowed to {what}. Ask the owner of this account."),
             Denial::NotFound { what } => format!("There is no such {what}."),
             Denial::TooManyAttempts { retry_after_seconds } => {

@@ -36,7 +36,7 @@ const SEEN: &str = "seen_at";
 /// http, which only loopback has, `tokenbank`. Always HttpOnly and SameSite=Lax.
 pub fn layer(server: &Server) -> SessionManagerLayer<Store> {
     let https = server.config.public_url.starts_with("https://");
-    SessionManagerLayer::new(Store { db: server.db.clone(), clock: server.clock.clone() })
+    SessionManagerLayer::new(Store::new(server))
         .with_name(if https { "__Host-tokenbank" } else { "tokenbank" })
         .with_secure(https)
         .with_http_only(true)
@@ -126,6 +126,10 @@ struct Row {
 }
 
 impl Store {
+    pub fn new(server: &Server) -> Store {
+        Store { db: server.db.clone(), clock: server.clock.clone() }
+    }
+
     /// Always under a new id: the record may still carry the one the browser sent, which somebody may have planted.
     async fn insert(&self, record: &mut Record) -> Result<()> {
         let now = self.clock.now();

@@ -1,5 +1,11 @@
 //! The integration tests: one file for each journey, each test on SQLite and on Postgres.
 
+mod mailbox;
+mod site;
 mod support;
 
+mod api_keys;
+mod guard;
+mod identity;
 mod ledger;
+mod sessions;
