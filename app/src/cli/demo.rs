@@ -36,7 +36,10 @@ pub async fn demo(arguments: DemoArguments) -> Result<Outcome, Problem> {
     say("");
     say(&format!("  Tokenbank   {public_url}"));
     say(&format!("  Mailbox     {}/mailbox", sandbox.url));
-    say(&format!("  Logins      owner@demo.test, member@demo.test, admin@demo.test, password {}", server::demo::PASSWORD));
+    say(&format!(
+        "  Logins      owner@demo.test, member@demo.test, admin@demo.test, password {}",
+        server::demo::PASSWORD
+    ));
     say("  Test card   4242 4242 4242 4242, any later date, any CVC");
     say("");
     say(&format!("sandbox: {}", sandbox.url));

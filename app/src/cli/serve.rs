@@ -2,10 +2,10 @@
 
 use super::{Outcome, Problem, say};
 use axum::Router;
-use server::{Server, session};
 use server::clock::Clock;
 use server::config::Settings;
 use server::http::guard;
+use server::{Server, session};
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;

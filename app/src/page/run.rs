@@ -48,9 +48,8 @@ pub fn RunPage() -> impl IntoView {
 
 fn heading(server: &Server, run: &Run) -> impl IntoView + use<> {
     let catalogue = server.catalogue.load();
-    let skill = run.skill_id.as_ref().map(|id| {
-        catalogue.skill(id).map_or_else(|_| id.to_string(), |skill| skill.name.clone())
-    });
+    let skill =
+        run.skill_id.as_ref().map(|id| catalogue.skill(id).map_or_else(|_| id.to_string(), |skill| skill.name.clone()));
     let model = catalogue.model(&run.model_id).map_or_else(|_| run.model_id.to_string(), |model| model.name.clone());
     let state = match run.state {
         RunState::Running => view! { <span class="state state-live">"Running"</span> }.into_any(),

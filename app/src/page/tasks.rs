@@ -149,9 +149,12 @@ async fn start(post: &Post) -> Result<ExecutionId> {
     let user = post.user()?;
     let shown_ceiling = match post.text("shown_ceiling_nanos") {
         "" => None,
-        nanos => Some(nanos.parse().map(Usd::from_nanos).map_err(|_| {
-            Denial::invalid("shown_ceiling_nanos", "is not a number", "Preview the cost again.")
-        })?),
+        nanos => Some(
+            nanos
+                .parse()
+                .map(Usd::from_nanos)
+                .map_err(|_| Denial::invalid("shown_ceiling_nanos", "is not a number", "Preview the cost again."))?,
+        ),
     };
     let request = RunRequest {
         execution_id: ExecutionId::new(post.text("execution_id")),

@@ -241,8 +241,10 @@ fn Choice(id: ModelId, task: StoredValue<Task>, typed: RwSignal<String>, chosen:
     let value = id.to_string();
     let (priced, checked, choose) = (id.clone(), id.clone(), id);
     let likely = move || {
-        task.with_value(|task| task.quote(&priced, typed.with(|typed| typed.trim().len())))
-            .map_or_else(|_| "not for this input".to_owned(), |quote| format!("≈ {}", text(quote.likely, Digits::Short)))
+        task.with_value(|task| task.quote(&priced, typed.with(|typed| typed.trim().len()))).map_or_else(
+            |_| "not for this input".to_owned(),
+            |quote| format!("≈ {}", text(quote.likely, Digits::Short)),
+        )
     };
     view! {
         <label class="choice">

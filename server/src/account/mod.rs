@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::password::{Password, PasswordHash};
-use crate::{Server, on_read, on_tx};
+use crate::{Server, ledger, on_read, on_tx};
 use domain::id::{AccountId, PlanId, UserId};
 use domain::time::Timestamp;
 use secrecy::SecretString;
@@ -213,9 +213,7 @@ async fn open_account(tx: &mut Tx, clock: &Clock, name: &str, time_zone: &str) -
         .await
         .map(drop)
     })?;
-    on_tx!(&mut *tx, conn => {
-        sqlx::query("insert into balance (account_id) values ($1)").bind(&account_id).execute(conn).await.map(drop)
-    })?;
+    ledger::open_account(tx, &account_id).await?;
     Ok(account_id)
 }
 
