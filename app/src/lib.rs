@@ -3,6 +3,9 @@
 //! Only [`ui`] compiles for WebAssembly. Pages exist on the server alone and call `server` themselves, so a type of
 //! `server` goes from the SQL row to the pixel. An island gets plain serialisable props from its page.
 
+// A page is one deeply nested type.
+#![recursion_limit = "512"]
+
 #[cfg(feature = "ssr")]
 mod asset;
 #[cfg(feature = "ssr")]
