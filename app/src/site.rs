@@ -23,6 +23,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 /// Every address of the pages. The API and the webhooks are `server::http::router`.
 pub fn router(server: Server) -> Router {
+    // Leptos runs on tokio. A second router in one process finds it set, which is no failure.
+    let _ = any_spawner::Executor::init_tokio();
     let pages = Router::new()
         .route("/theme", post(theme::submit))
         .route("/sign-out", post(sign_in::sign_out))
