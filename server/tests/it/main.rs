@@ -1,11 +1,15 @@
 //! The integration tests: one file for each journey, each test on SQLite and on Postgres.
 
 mod mailbox;
+mod served;
 mod site;
 mod support;
 
 mod api_keys;
+mod execution;
+mod gateway;
 mod guard;
 mod identity;
 mod ledger;
 mod sessions;
+mod streaming;
