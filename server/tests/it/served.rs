@@ -43,14 +43,20 @@ pub struct Served {
     pub key: String,
 }
 
-impl Served {
-    /// A node of this world's database with a user who has bought credit for so many dollars.
-    pub async fn open(world: &World, dollars: i64) -> Served {
-        let sandbox = sandbox::start(sandbox::Options::default()).await.unwrap();
+/// One node with its API served, and a user who bought credit for so many dollars.
+pub struct Node {
+    pub server: Server,
+    pub url: String,
+    pub user: User,
+    pub key: String,
+}
+
+impl Node {
+    pub async fn open(world: &World, dollars: i64, (anthropic_url, openai_url): (String, String)) -> Node {
         let mut config = world.config.clone();
-        config.anthropic.url = sandbox.anthropic_url();
+        config.anthropic.url = anthropic_url;
         config.anthropic.key = Some(ANTHROPIC_KEY.into());
-        config.openai.url = sandbox.openai_url();
+        config.openai.url = openai_url;
         config.openai.key = Some(OPENAI_KEY.into());
         config.provider_timeout = Duration::from_secs(1);
         let server = Server::open(config, world.clock.clone()).await.unwrap();
@@ -61,7 +67,17 @@ impl Served {
         let user = user_of(world, &account_id).await;
         let (_, key) = api_key::create(&server, &user.user_id, "it").await.unwrap();
         let url = serve(&server, &user).await;
-        Served { sandbox, server, url, user, account_id, key: key.expose_secret().to_owned() }
+        Node { server, url, user, key: key.expose_secret().to_owned() }
+    }
+}
+
+impl Served {
+    /// A node of this world's database whose providers are a sandbox.
+    pub async fn open(world: &World, dollars: i64) -> Served {
+        let sandbox = sandbox::start(sandbox::Options::default()).await.unwrap();
+        let Node { server, url, user, key } =
+            Node::open(world, dollars, (sandbox.anthropic_url(), sandbox.openai_url())).await;
+        Served { sandbox, server, url, account_id: user.account_id.clone(), user, key }
     }
 
     /// `POST` with the account's API key.
