@@ -40,7 +40,7 @@ pub async fn start(server: &Server, user: &User, pack_id: &PackId, purchase_id: 
             let pack = catalogue.pack(pack_id)?;
             check_unpaid(server, &user.account_id).await?;
             insert_pending(server, user, pack, &purchase_id).await?;
-            load_row(server, &purchase_id).await?.ok_or_else(|| not_found())?
+            load_row(server, &purchase_id).await?.ok_or_else(not_found)?
         }
     };
     if row.account_id != user.account_id {

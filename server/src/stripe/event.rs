@@ -29,6 +29,7 @@ pub enum Forged {
 #[derive(Clone, Debug)]
 pub struct VerifiedEvent {
     payload: String,
+    digest: String,
 }
 
 /// What is read from an event. Everything else is read from the object itself.
@@ -63,7 +64,9 @@ pub fn verify(secret: &SecretString, header: &str, body: &[u8], now: Timestamp) 
     if !signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok()) {
         return Err(Forged::WrongSignature);
     }
-    Ok(VerifiedEvent { payload: String::from_utf8_lossy(body).into_owned() })
+    // Text that Postgres can hold; true JSON has neither broken UTF-8 nor a bare NUL.
+    let payload = String::from_utf8_lossy(body).replace('\0', "\u{FFFD}");
+    Ok(VerifiedEvent { payload, digest: hex::encode(Sha256::digest(body)) })
 }
 
 /// The time and the `v1` signatures; other schemes, such as `v0`, are not believed.
@@ -94,7 +97,7 @@ impl VerifiedEvent {
 
     /// A name for a body in which no event id can be read, the same for the same bytes.
     pub fn fallback_id(&self) -> String {
-        format!("sha256_{}", hex::encode(Sha256::digest(self.payload.as_bytes())))
+        format!("sha256_{}", self.digest)
     }
 }
 
@@ -119,6 +122,9 @@ impl Envelope {
         }
         let event: Event =
             serde_json::from_str(payload).map_err(|error| format!("the event cannot be read: {error}"))?;
+        if [&event.id, &event.kind].iter().any(|name| name.is_empty() || name.chars().any(char::is_control)) {
+            return Err("the event has no usable id or type".to_owned());
+        }
         Ok(Envelope {
             stripe_event_id: event.id,
             kind: event.kind,

@@ -2,6 +2,7 @@
 
 mod mailbox;
 mod served;
+mod shop;
 mod site;
 mod support;
 
@@ -11,5 +12,8 @@ mod gateway;
 mod guard;
 mod identity;
 mod ledger;
+mod payment_faults;
+mod purchase;
 mod sessions;
 mod streaming;
+mod webhook;
