@@ -43,3 +43,29 @@ pub fn choose(means: &Means) -> Option<FundingSource> {
     .into_iter()
     .find_map(|(fits, source)| fits.then_some(source))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spec §1, the order of the sources, for every combination of means.
+    #[test]
+    fn the_first_source_that_fits_pays() {
+        for bits in 0_u8..16 {
+            let means = Means {
+                own_key: bits & 1 != 0,
+                trial: bits & 2 != 0,
+                allowance: bits & 4 != 0,
+                credits: bits & 8 != 0,
+            };
+            let expected = match bits.trailing_zeros() {
+                0 => Some(FundingSource::OwnKey),
+                1 => Some(FundingSource::Trial),
+                2 => Some(FundingSource::Allowance),
+                3 => Some(FundingSource::Credits),
+                _ => None,
+            };
+            assert_eq!(choose(&means), expected, "{means:?}");
+        }
+    }
+}

@@ -79,3 +79,47 @@ fn share(part: Usd, whole: Usd) -> Option<BasisPoints> {
     let basis_points = ratio_half_up(i128::from(part.nanos()), i128::from(whole.nanos()), 10_000)?;
     i32::try_from(basis_points).ok().map(BasisPoints)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::catalogue::tests::tiers;
+    use crate::money::{BasisPoints, Cents};
+
+    /// Spec §2, the table of packs, to the last digit.
+    #[test]
+    fn the_table_of_packs() {
+        let catalogue = tiers();
+        let rows: Vec<_> = catalogue
+            .packs
+            .iter()
+            .map(|pack| {
+                let economics = pack.economics(catalogue.stripe_fee).unwrap();
+                (
+                    (pack.amount.to_string(), pack.price.to_string(), pack.bonus.to_string()),
+                    (economics.spendable.to_string(), economics.effective_markup.0, economics.stripe_fee.0),
+                    (economics.net_before_bonus.0, percent(economics.net_before_bonus_share)),
+                    (economics.net_after_bonus.0, percent(economics.net_after_bonus_share)),
+                )
+            })
+            .collect();
+        let row = |amount: &str, price: &str, bonus: &str, spendable: &str, markup, fee, before, after| {
+            let text = |text: &str| text.to_owned();
+            ((text(amount), text(price), text(bonus)), (text(spendable), markup, fee), before, after)
+        };
+        assert_eq!(
+            rows,
+            [
+                row("$10.00", "$11.50", "$0.00", "$10.00", 1_500, 63, (87, 76), (87, 76)),
+                row("$25.00", "$28.75", "$0.00", "$25.00", 1_500, 113, (262, 91), (262, 91)),
+                row("$50.00", "$57.50", "$5.00", "$55.00", 455, 197, (553, 96), (53, 9)),
+                row("$100.00", "$115.00", "$15.00", "$115.00", 0, 364, (1_136, 99), (-364, -32)),
+            ]
+        );
+        assert_eq!(catalogue.packs[0].price_cents(), Some(Cents(1_150)));
+    }
+
+    /// Tenths of a percent, as the table has them.
+    fn percent(BasisPoints(points): BasisPoints) -> i64 {
+        crate::money::ratio_half_up(points.into(), 10, 1).unwrap()
+    }
+}

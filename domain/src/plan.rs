@@ -81,3 +81,34 @@ impl PlanPrice {
         crate::money::ratio_half_up(saving, i128::from(standard.nanos()), 100)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::tests::tiers;
+
+    /// Spec §2: "BYOK savings shown: 44 %, 34 %".
+    #[test]
+    fn own_keys_save_44_and_34_percent() {
+        let now = Timestamp::from_date(2026, 11, 24);
+        let savings: Vec<_> =
+            tiers().plans.iter().map(|plan| plan.price_at(now).unwrap().byok_saving_percent()).collect();
+        assert_eq!(savings, [None, Some(44), Some(34), None]);
+    }
+
+    #[test]
+    fn a_plan_costs_what_it_costs_on_the_day() {
+        let text = include_str!("../../catalogue/tiers.toml").replace(
+            r#"[{ from = 2026-01-01, standard = "9.00", byok = "5.00" }]"#,
+            r#"[{ from = 2026-01-01, until = 2026-06-01, standard = "9.00", byok = "5.00" },
+                { from = 2026-06-01, standard = "12.00", byok = "6.00" }]"#,
+        );
+        let catalogue = crate::catalogue::Catalogue::parse(&text).unwrap();
+        let pro = catalogue.plan(&PlanId::new("pro")).unwrap();
+        let on = |moment: Timestamp| pro.price_at(moment).map(|price| price.standard.unwrap().to_string());
+        let change = Timestamp::from_date(2026, 6, 1);
+        assert_eq!(on(Timestamp::from_date(2025, 12, 31)), None);
+        assert_eq!(on(change.plus_seconds(-1)).as_deref(), Some("$9.00"));
+        assert_eq!(on(change).as_deref(), Some("$12.00"));
+    }
+}

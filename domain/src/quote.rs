@@ -179,3 +179,141 @@ fn mean(values: &[u64]) -> u64 {
     let count = u128::try_from(values.len()).unwrap_or(u128::MAX).max(1);
     u64::try_from(sum.div_ceil(count)).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+    use crate::catalogue::tests::{NOW, book, tiers};
+    use proptest::prelude::*;
+
+    fn draft(skill: Option<&str>, model: &str, input_bytes: u64) -> Draft {
+        Draft {
+            skill: skill.map(SkillId::new),
+            model: ModelId::new(model),
+            input_bytes,
+            max_output_tokens: None,
+            writes_cache: false,
+        }
+    }
+
+    fn prd(tokens: u64) -> Draft {
+        let catalogue = tiers();
+        let prompt = catalogue.skill(&SkillId::new("prd")).unwrap().prompt_bytes;
+        draft(Some("prd"), "claude-sonnet-4-5", tokens * 4 - prompt)
+    }
+
+    fn of(draft: &Draft, outputs: &[u64]) -> Result<Quote, Denial> {
+        quote(&tiers(), &book(), NOW, draft, &History { outputs: outputs.to_vec() })
+    }
+
+    #[test]
+    fn a_prd_at_its_prior() {
+        let quote = of(&prd(10_000), &[]).unwrap();
+        assert_eq!((quote.input_tokens, quote.output_tokens, quote.max_output_tokens), (10_000, 5_000, 8_000));
+        assert_eq!(quote.likely.to_string(), "$0.105");
+        assert_eq!(quote.p50.to_string(), "$0.0975");
+        assert_eq!(quote.p90.to_string(), "$0.135");
+        // 20,000 tokens at the worst and 16 of framing, and the cap of 8,000.
+        assert_eq!(quote.ceiling.to_string(), "$0.180048");
+    }
+
+    #[test]
+    fn the_browser_prices_as_the_server_does() {
+        let (catalogue, book) = (tiers(), book());
+        let (sent, sent_book) = (catalogue.for_browser(), book.for_browser(&catalogue, NOW));
+        let history = History::default();
+        assert_eq!(
+            quote(&sent, &sent_book, NOW, &prd(10_000), &history),
+            quote(&catalogue, &book, NOW, &prd(10_000), &history)
+        );
+    }
+
+    #[test]
+    fn five_past_runs_tell_more_than_the_prior() {
+        assert_eq!(of(&prd(10_000), &[1_000; 4]).unwrap().output_tokens, 5_000);
+        let quote = of(&prd(10_000), &[2_000, 1_000, 3_000, 4_000, 6_000]).unwrap();
+        assert_eq!(quote.output_tokens, 3_200);
+        assert_eq!((quote.p50.to_string(), quote.p90.to_string()), ("$0.075".to_owned(), "$0.12".to_owned()));
+        let beyond_the_cap = of(&prd(10_000), &[9_000; 5]).unwrap();
+        assert_eq!(beyond_the_cap.output_tokens, 8_000);
+    }
+
+    #[test]
+    fn the_output_is_capped_by_what_is_asked_and_by_what_is_left() {
+        let cap = |draft: &Draft| of(draft, &[]).map(|quote| quote.max_output_tokens);
+        let asked = |tokens| Draft { max_output_tokens: Some(tokens), ..draft(None, "claude-sonnet-4-5", 400) };
+        assert_eq!(cap(&asked(300)), Ok(300));
+        assert_eq!(cap(&asked(1_000_000)), Ok(49_900), "input and output are 50,000 together");
+        assert_eq!(cap(&draft(None, "gpt-4o", 400)), Ok(16_384), "the model writes no more");
+        assert_eq!(cap(&prd(49_999)), Ok(1));
+        assert_eq!(cap(&prd(50_000)), Err(Denial::PromptTooLong { tokens: 50_000, limit: 50_000 }));
+        let endless = draft(None, "gpt-4o", u64::MAX);
+        assert_eq!(cap(&endless), Err(Denial::PromptTooLong { tokens: u64::MAX / 4 + 1, limit: 50_000 }));
+    }
+
+    #[test]
+    fn writing_the_cache_raises_the_ceiling_alone() {
+        let plain = of(&prd(10_000), &[]).unwrap();
+        let caching = of(&Draft { writes_cache: true, ..prd(10_000) }, &[]).unwrap();
+        assert_eq!(caching.likely, plain.likely);
+        assert_eq!(caching.ceiling.to_string(), "$0.240096", "input at an hour's cache write, $6 a million");
+    }
+
+    #[test]
+    fn what_cannot_be_priced_is_refused() {
+        let catalogue = tiers();
+        let denied =
+            |draft: &Draft, book: &RateBook, now| quote(&catalogue, book, now, draft, &History::default()).unwrap_err();
+        let unpriced = Denial::UnpricedModel { model: ModelId::new("claude-sonnet-4-5") };
+        assert_eq!(denied(&prd(10_000), &RateBook::default(), NOW), unpriced);
+        assert_eq!(denied(&prd(10_000), &book(), Timestamp::from_date(2025, 9, 30)), unpriced, "not yet");
+        assert_eq!(denied(&draft(None, "gpt-9", 1), &book(), NOW).code(), "unknown_model");
+        assert_eq!(denied(&draft(Some("poem"), "gpt-4o", 1), &book(), NOW).code(), "unknown_skill");
+        assert_eq!(crate::route::offered(&catalogue, &RateBook::default(), NOW).len(), 0);
+        assert_eq!(crate::route::offered(&catalogue, &book(), NOW).len(), 5);
+    }
+
+    #[test]
+    fn other_models_stand_cheapest_first() {
+        let quotes = alternatives(&tiers(), &book(), NOW, &prd(10_000), &History::default());
+        let told: Vec<(String, String)> =
+            quotes.iter().map(|quote| (quote.model.to_string(), quote.likely.to_string())).collect();
+        let expected = [
+            ("gpt-4o-mini", "$0.0045"),
+            ("claude-3-5-haiku", "$0.028"),
+            ("gpt-4o", "$0.075"),
+            ("claude-opus-4", "$0.525"),
+        ];
+        assert_eq!(told, expected.map(|(model, likely)| (model.to_owned(), likely.to_owned())));
+    }
+
+    proptest! {
+        #[test]
+        fn the_band_is_ordered(
+            bytes in 0..300_000_u64,
+            skill in 0..7_usize,
+            model in 0..5_usize,
+            asked in proptest::option::of(0..100_000_u64),
+            outputs in proptest::collection::vec(0..60_000_u64, 0..12),
+            writes_cache in any::<bool>(),
+        ) {
+            let catalogue = tiers();
+            let draft = Draft {
+                skill: catalogue.skills.get(skill).map(|skill| skill.id.clone()),
+                model: catalogue.models[model].id.clone(),
+                input_bytes: bytes,
+                max_output_tokens: asked,
+                writes_cache,
+            };
+            match quote(&catalogue, &book(), NOW, &draft, &History { outputs }) {
+                Ok(quote) => {
+                    prop_assert!(quote.p50 <= quote.likely && quote.likely <= quote.p90 && quote.p90 <= quote.ceiling);
+                    prop_assert!(quote.output_tokens <= quote.max_output_tokens && quote.max_output_tokens > 0);
+                    prop_assert!(quote.input_tokens + quote.max_output_tokens <= catalogue.limits.execution_tokens);
+                }
+                Err(denial) => prop_assert_eq!(denial.code(), "prompt_too_long"),
+            }
+        }
+    }
+}

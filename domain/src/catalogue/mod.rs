@@ -151,3 +151,122 @@ impl Catalogue {
         catalogue
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::rate::{ModelRate, RateBook, litellm};
+
+    pub const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+    const TIERS: &str = include_str!("../../../catalogue/tiers.toml");
+
+    pub fn tiers() -> Catalogue {
+        Catalogue::parse(TIERS).unwrap()
+    }
+
+    /// The shipped rates of the catalogue's models.
+    pub fn book() -> RateBook {
+        let catalogue = tiers();
+        let file = litellm::parse(include_str!("../../../catalogue/rates.json")).unwrap();
+        let rate = |listed: litellm::ListedModel| ModelRate {
+            version: "shipped".to_owned(),
+            provider: listed.provider,
+            model: listed.model,
+            effective_at: catalogue.shipped_rates.effective_at,
+            prices: listed.prices,
+            source: catalogue.shipped_rates.source.clone(),
+        };
+        RateBook::new(file.models.into_iter().map(rate).collect())
+    }
+
+    #[test]
+    fn every_model_of_the_catalogue_has_a_shipped_rate() {
+        for model in &tiers().models {
+            assert!(book().rate_of(model, NOW).is_some(), "{}", model.id);
+        }
+    }
+
+    #[test]
+    fn the_browser_gets_no_prompt() {
+        let catalogue = tiers().for_browser();
+        assert!(catalogue.skills.iter().all(|skill| skill.prompt.is_empty() && skill.prompt_bytes > 0));
+        let sent = serde_json::to_string(&catalogue).unwrap();
+        assert_eq!(serde_json::from_str::<Catalogue>(&sent).unwrap(), catalogue);
+    }
+
+    #[test]
+    fn a_model_is_found_by_our_name_and_by_its_providers() {
+        let catalogue = tiers();
+        let named = |name| catalogue.model_named(name).map(|model| model.id.as_str().to_owned());
+        assert_eq!(named("claude-opus-4").as_deref(), Ok("claude-opus-4"));
+        assert_eq!(named("claude-opus-4-20250514").as_deref(), Ok("claude-opus-4"));
+        assert_eq!(named("gpt-9"), Err(Denial::UnknownModel { model: "gpt-9".to_owned() }));
+    }
+
+    /// Each mistake, made in the right file, is refused on the line where it stands.
+    #[test]
+    fn a_mistake_is_refused_with_its_line_and_reason() {
+        for (right, wrong, reason) in [
+            ("price = \"11.50\"", "price = \"-11.50\"", "is negative"),
+            ("price = \"11.50\"", "price = 11.50", "expected an amount of dollars in quotes"),
+            ("price = \"11.50\"", "price = \"eleven\"", "is not an amount"),
+            ("price = \"11.50\"", "price = \"11.51\"", "$10.00 and the markup are $11.50, not $11.51"),
+            ("price = \"11.50\"", "price = \"11.50\"\ncolour = \"red\"", "unknown field `colour`"),
+            ("amount = \"10.00\"", "amount = \"0.00\"", "a pack of no credit"),
+            ("id = \"pack-25\"", "id = \"pack-10\"", "another pack `pack-10`"),
+            ("id = \"gpt-4o-mini\"", "id = \"gpt-4o\"", "another model `gpt-4o`"),
+            ("upstream_name = \"gpt-4o-mini\"", "upstream_name = \"gpt-4o\"", "another model is `gpt-4o`"),
+            ("id = \"user-story\"", "id = \"context-recall\"", "another skill `context-recall`"),
+            ("id = \"pro\"", "id = \"free\"", "another plan `free`"),
+            ("signup_plan = \"free\"", "signup_plan = \"gratis\"", "there is no plan `gratis`"),
+            ("model = \"claude-sonnet-4-5\"", "model = \"claude-9\"", "there is no model `claude-9`"),
+            ("refused_models = [\"gpt-4o\"]", "refused_models = [\"gpt-9\"]", "there is no model `gpt-9`"),
+            ("refused_classes = [\"heavy\"]", "refused_classes = [\"huge\"]", "`huge` is not a ModelClass"),
+            ("provider = \"openai\"", "provider = \"acme\"", "`acme` is not a Provider"),
+            (
+                "prior_output_tokens = 5_000",
+                "prior_output_tokens = 8_001",
+                "the prior of 8001 is above the cap of 8000",
+            ),
+            ("max_output_tokens = 18_000", "max_output_tokens = 33_000", "writes up to 32000"),
+            ("prior_input_tokens = 30_000", "prior_input_tokens = 40_000", "above the 50000 of one execution"),
+            ("max_output_tokens = 8_192", "max_output_tokens = 300_000", "does not fit a context of 200000"),
+            ("running_agents = 3", "running_agents = -3", "is negative"),
+            ("running_agents = 3", "running_agents = \"many\"", "\"unlimited\""),
+            ("throttled_to_a_minute = 1", "", "`throttled_to_a_minute` is missing"),
+            ("prior_p50_percent = 90", "prior_p50_percent = 101", "above the prior"),
+            ("prior_p90_percent = 140", "prior_p90_percent = 99", "below the prior"),
+            ("alert_percents = [50, 80, 100]", "alert_percents = [50, 80, 80]", "do not rise"),
+            ("effective_at = 2025-10-01", "effective_at = 2025-13-01", ""),
+            ("effective_at = 2025-10-01", "effective_at = 2025-10-01T00:00:00Z", "is not a day"),
+            ("version = \"tiers-2026-11\"", "version = ", ""),
+        ] {
+            let text = TIERS.replacen(right, wrong, 1);
+            assert_ne!(text, TIERS, "`{right}` is in the file");
+            let error = Catalogue::parse(&text).expect_err(wrong);
+            let expected = TIERS.lines().position(|line| line == right).unwrap() + 1;
+            let off = error.line.abs_diff(expected);
+            // An unknown field stands a line below, a missing one is told at its companion just above.
+            assert!(off == 0 || (off == 1 && (wrong.is_empty() || wrong.contains("colour"))), "{wrong}: {error}");
+            assert!(error.message.contains(reason), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn prices_whose_dates_overlap_are_refused() {
+        let right = r#"prices = [{ from = 2026-01-01, standard = "9.00", byok = "5.00" }]"#;
+        let line = TIERS.lines().position(|line| line == right).unwrap() + 1;
+        let second = "{ from = 2026-06-01, standard = \"9.00\", byok = \"5.00\" }";
+        for (first, reason) in [
+            ("{ from = 2026-01-01, standard = \"9.00\", byok = \"5.00\" }", "overlap"),
+            ("{ from = 2026-01-01, until = 2026-06-02, standard = \"9.00\", byok = \"5.00\" }", "overlap"),
+        ] {
+            let error = Catalogue::parse(&TIERS.replace(right, &format!("prices = [{first},\n{second}]"))).unwrap_err();
+            assert_eq!(error.line, line + 1, "{error}");
+            assert!(error.message.contains(reason), "{error}");
+        }
+        let backwards = right.replace("standard", "until = 2025-01-01, standard");
+        let error = Catalogue::parse(&TIERS.replace(right, &backwards)).unwrap_err();
+        assert_eq!((error.line, error.message.as_str()), (line, "this price ends before it begins"));
+    }
+}

@@ -125,3 +125,59 @@ fn named(prices: &Prices) -> Vec<(String, Rate)> {
     }
     named.into_iter().filter_map(|(name, rate)| rate.map(|rate| (name, rate))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::tests::{NOW, book};
+    use crate::rate::litellm;
+
+    fn shipped_but(from: &str, to: &str) -> Result<Diff, Vec<PriceFileError>> {
+        let shipped = include_str!("../../../catalogue/rates.json");
+        let text = shipped.replacen(from, to, 1);
+        assert!(from == to || text != shipped, "`{from}` is in the file");
+        diff(&book(), NOW, &litellm::parse(&text).unwrap().models)
+    }
+
+    #[test]
+    fn new_changed_and_gone_models_are_told_apart() {
+        let same = shipped_but("", "").unwrap();
+        assert_eq!((same.new.len(), same.changed.len(), same.gone.len(), same.unchanged), (0, 0, 0, 5));
+
+        let renamed = shipped_but("\"gpt-4o-mini\"", "\"gpt-5-mini\"").unwrap();
+        assert_eq!((renamed.new[0].model.as_str(), renamed.gone[0].model.as_str()), ("gpt-5-mini", "gpt-4o-mini"));
+
+        let dearer = shipped_but("\"input_cost_per_token\": 3e-06", "\"input_cost_per_token\": 4.5e-06").unwrap();
+        let [change] = dearer.changed.as_slice() else { panic!("one change") };
+        let told: Vec<String> = change.prices.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["input $3.00 → $4.50 (× 1.50)"]);
+
+        let dropped = shipped_but("\"cache_read_input_token_cost\": 3e-07,", "").unwrap();
+        assert_eq!(dropped.changed[0].prices[0].to_string(), "cache read $0.30 → none");
+    }
+
+    #[test]
+    fn what_is_a_thousand_times_off_is_refused_with_its_line() {
+        for (price, refused) in
+            [("2.999e-3", true), ("3e-9", true), ("0", true), ("0.0003", false), ("3.1e-9", false), ("9.99e-4", false)]
+        {
+            let outcome = shipped_but("\"output_cost_per_token\": 4e-06", "\"output_cost_per_token\": 4e-06");
+            assert!(outcome.is_ok());
+            let text = format!("\"input_cost_per_token\": {price}");
+            let shipped =
+                include_str!("../../../catalogue/rates.json").replacen("\"input_cost_per_token\": 3e-06", &text, 1);
+            // Above a dollar for a thousand tokens the file itself is refused.
+            let outcome = litellm::parse(&shipped).and_then(|file| diff(&book(), NOW, &file.models));
+            assert_eq!(outcome.is_err(), refused, "{price}: {outcome:?}");
+        }
+        let problems =
+            shipped_but("\"input_cost_per_token\": 1.5e-07", "\"input_cost_per_token\": 1.5e-04").unwrap_err();
+        let line =
+            include_str!("../../../catalogue/rates.json").lines().position(|line| line.contains("\"gpt-4o-mini\""));
+        assert_eq!(problems[0].line, line.unwrap().saturating_add(1));
+        assert_eq!(
+            problems[0].message,
+            "`gpt-4o-mini`: input $0.15 → $150.00 (× 1000.00) is too far from the last rate to be believed"
+        );
+    }
+}

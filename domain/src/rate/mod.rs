@@ -114,3 +114,42 @@ impl RateBook {
         self.rates.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_of_the_moment_counts() {
+        let prices = |input| Prices {
+            input: Rate::from_picos(input),
+            output: Rate::from_picos(input),
+            cache_read: None,
+            cache_write_5m: None,
+            cache_write_1h: None,
+            reasoning: None,
+            per_request: Usd::ZERO,
+            long_context: vec![],
+            batch_factor: None,
+        };
+        let rate = |model: &str, second, input| ModelRate {
+            version: format!("{model}-{second}"),
+            provider: Provider::OpenAi,
+            model: UpstreamModel::new(model),
+            effective_at: Timestamp::from_seconds(second),
+            prices: prices(input),
+            source: String::new(),
+        };
+        let book = RateBook::new(vec![rate("b", 20, 3), rate("a", 10, 1), rate("b", 10, 2), rate("c", 30, 4)]);
+        let input = |model: &str, second| {
+            book.rate(Provider::OpenAi, &UpstreamModel::new(model), Timestamp::from_seconds(second))
+                .map(|rate| rate.prices.input.picos())
+        };
+        assert_eq!((input("b", 9), input("b", 10), input("b", 19), input("b", 20)), (None, Some(2), Some(2), Some(3)));
+        assert_eq!((input("a", 99), input("c", 29), input("d", 99)), (Some(1), None, None));
+        assert_eq!(book.rate(Provider::Groq, &UpstreamModel::new("b"), Timestamp::from_seconds(20)), None);
+        let current: Vec<&str> =
+            book.rates_at(Timestamp::from_seconds(25)).iter().map(|rate| rate.version.as_str()).collect();
+        assert_eq!(current, ["a-10", "b-20"]);
+    }
+}

@@ -14,6 +14,7 @@ mod identity;
 mod ledger;
 mod payment_faults;
 mod purchase;
+mod rates;
 mod sessions;
 mod streaming;
 mod webhook;
