@@ -37,11 +37,8 @@ pub fn in_place_of_page(server: &Server, error: Error) -> AnyView {
     match error {
         Error::Denied(denial) => {
             set_status(status_of(&denial));
-            let title = match &denial {
-                Denial::NotFound { .. } | Denial::UnknownSkill { .. } => "Not found",
-                other => other.code(),
-            };
-            let title = if title == "Not found" { title } else { "This did not work" };
+            let is_missing = matches!(&denial, Denial::NotFound { .. } | Denial::UnknownSkill { .. });
+            let title = if is_missing { "Not found" } else { "This did not work" };
             denied(title, &denial).into_any()
         }
         Error::Internal(cause) => {

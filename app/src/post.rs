@@ -92,11 +92,8 @@ impl Post {
         match outcome {
             Ok(address) => Redirect::to(&address).into_response(),
             Err(Error::Denied(denial)) => {
-                let status = match &denial {
-                    Denial::TooManyAttempts { .. } | Denial::ReservedByRunningWork { .. } => status_of(&denial),
-                    other if other.status() >= 500 => status_of(other),
-                    _ => StatusCode::UNPROCESSABLE_ENTITY,
-                };
+                let waiting_helps = denial.retry_after_seconds().is_some() || denial.status() >= 500;
+                let status = if waiting_helps { status_of(&denial) } else { StatusCode::UNPROCESSABLE_ENTITY };
                 let typed = self.fields.into_iter().filter(|(name, _)| !is_secret(name)).collect();
                 let request = page_again(self.page);
                 site::render(self.visitor, Refused { denial: Some(denial), typed }, Some(status), request).await

@@ -80,7 +80,7 @@ fn example(catalogue: &Catalogue, rates: &RateBook, now: Timestamp) -> Option<Ex
 fn preview(example: &Example, catalogue: &Catalogue) -> impl IntoView + use<> {
     let Example { skill, quote, .. } = example;
     let model = model_name(catalogue, skill);
-    let balance = catalogue.packs.first().and_then(|pack| pack.spendable()).unwrap_or_default();
+    let balance = catalogue.packs.first().and_then(domain::pack::Pack::spendable).unwrap_or_default();
     let after = balance.saturating_sub(quote.likely);
     view! {
         <figure class="card grid gap-5 p-6 shadow-float">

@@ -30,6 +30,7 @@ pub fn RunPage() -> impl IntoView {
             RunState::Ended { state, charge, note, .. } => ended(&run, state, charge, note).into_any(),
         };
         Ok(view! {
+            <div class="grid gap-6">
             {heading}
             {body}
             {run
@@ -42,6 +43,7 @@ pub fn RunPage() -> impl IntoView {
                         </details>
                     }
                 })}
+            </div>
         })
     })
 }

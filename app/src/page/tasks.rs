@@ -34,11 +34,13 @@ pub fn TasksPage() -> impl IntoView {
             .map(|skill| row(skill, &catalogue, typical(&catalogue, &rates, now, skill)).into_any())
             .collect();
         Ok(view! {
-            <div class="grid gap-1">
-                <h1 class="page-title">"Tasks"</h1>
-                <p class="lede">"Each shows what it will cost before it runs, and takes no more than that."</p>
+            <div class="grid gap-6">
+                <div class="grid gap-1">
+                    <h1 class="page-title">"Tasks"</h1>
+                    <p class="lede">"Each shows what it will cost before it runs, and takes no more than that."</p>
+                </div>
+                <ul class="card divide-y divide-line p-0">{rows}</ul>
             </div>
-            <ul class="card divide-y divide-line p-0">{rows}</ul>
         })
     })
 }
@@ -70,31 +72,33 @@ pub fn TaskPage() -> impl IntoView {
         let model = refused.typed("model").map(ModelId::new).filter(|id| task.catalogue.model(id).is_ok());
         let previewing = refused.denial().is_none() && refused.typed("step").is_some();
         Ok(view! {
-            <div class="grid gap-1">
-                <p class="text-13">
-                    <a href="/tasks">"Tasks"</a>
-                </p>
-                <h1 class="page-title">{skill.name}</h1>
-                <p class="lede">{skill.description}</p>
-            </div>
-            {refused.notice(&[])}
-            {task
-                .choices
-                .is_empty()
-                .then(|| {
-                    view! {
-                        <Notice tone=Tone::Caution title="No model is set up for this task">
-                            <p>"The people who run this installation must add a provider's key first."</p>
-                        </Notice>
-                    }
-                })}
-            <div class="max-w-3xl">
-                <TaskForm
-                    input=refused.typed("input").unwrap_or_default()
-                    model=model.unwrap_or(skill.model)
-                    previewing=previewing
-                    task=task
-                />
+            <div class="grid gap-6">
+                <div class="grid gap-1">
+                    <p class="text-13">
+                        <a href="/tasks">"Tasks"</a>
+                    </p>
+                    <h1 class="page-title">{skill.name}</h1>
+                    <p class="lede">{skill.description}</p>
+                </div>
+                {refused.notice(&[])}
+                {task
+                    .choices
+                    .is_empty()
+                    .then(|| {
+                        view! {
+                            <Notice tone=Tone::Caution title="No model is set up for this task">
+                                <p>"The people who run this installation must add a provider's key first."</p>
+                            </Notice>
+                        }
+                    })}
+                <div class="max-w-3xl">
+                    <TaskForm
+                        input=refused.typed("input").unwrap_or_default()
+                        model=model.unwrap_or(skill.model)
+                        previewing=previewing
+                        task=task
+                    />
+                </div>
             </div>
         })
     })

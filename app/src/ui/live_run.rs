@@ -30,6 +30,7 @@ pub fn LiveRun(
     let _ = (execution_id, lost);
 
     view! {
+        <div class="grid gap-6">
         <section class="card grid gap-2" aria-label="Cost so far">
             <p class="figure tabular-nums" data-live="cost">
                 {move || text(cost.get(), Digits::Short)}
@@ -55,6 +56,7 @@ pub fn LiveRun(
         <section class="card" aria-label="Output" aria-busy="true">
             <div class="output">{move || output.get()}</div>
         </section>
+        </div>
     }
 }
 

@@ -195,10 +195,10 @@ fn write_block(shape: Shape, round: usize, dice: &mut Dice, out: &mut String) {
         Shape::Stories => write_lines("- ", STORIES, 4, dice, out),
         Shape::Criteria => write_lines("- [ ] ", CRITERIA, 4, dice, out),
         Shape::Measures => {
-            write_table(&["Measure", "Now", "Target", "By"], &["{metric}", "{pct}", "{pct2}", "{when}"], dice, out)
+            write_table(&["Measure", "Now", "Target", "By"], &["{metric}", "{pct}", "{pct2}", "{when}"], dice, out);
         }
         Shape::Table => {
-            write_table(&["Who", "What stops them", "What helps"], &["{who}", "{pain}", "{wish}"], dice, out)
+            write_table(&["Who", "What stops them", "What helps"], &["{who}", "{pain}", "{wish}"], dice, out);
         }
         Shape::Areas => {
             write_area_heading(round, out);

@@ -40,10 +40,10 @@ pub async fn handle(State(world): State<World>, method: Method, uri: Uri, header
     }
 
     let fault = if method == Method::GET { None } else { world.stripe.take_fault(&path) };
-    if let Some(fault) = &fault {
-        if let Some(error) = fail_before(fault).await {
-            return respond(answer(&Err(error)), key.as_deref(), false);
-        }
+    if let Some(fault) = &fault
+        && let Some(error) = fail_before(fault).await
+    {
+        return respond(answer(&Err(error)), key.as_deref(), false);
     }
 
     let form = if method == Method::GET {

@@ -34,7 +34,7 @@ fn events(body: &str) -> (Vec<Value>, bool) {
     let lines = || body.lines().filter_map(|line| line.strip_prefix("data: "));
     (
         lines().filter(|line| *line != "[DONE]").map(|line| serde_json::from_str(line).unwrap()).collect(),
-        lines().last() == Some("[DONE]"),
+        lines().next_back() == Some("[DONE]"),
     )
 }
 

@@ -42,7 +42,7 @@ async fn async_stripe_reads_a_purchase_from_customer_to_charge() {
     let sandbox = start().await;
     let client = client(&sandbox);
     let customer = CreateCustomer::new().email("ada@demo.test").send(&client).await.unwrap();
-    assert_eq!(RetrieveCustomer::new(customer.id.clone()).send(&client).await.is_ok(), true);
+    assert!(RetrieveCustomer::new(customer.id.clone()).send(&client).await.is_ok());
 
     let session = new_checkout().customer(customer.id.as_str()).send(&client).await.unwrap();
     assert_eq!(session.amount_total, Some(1150));

@@ -141,10 +141,10 @@ async fn record(server: &Server, plan: &Plan, hold: Hold, ended: Ended) -> Close
         Err(error) => {
             match &error {
                 Error::Denied(Denial::Conflict { .. }) => {
-                    tracing::warn!(execution_id = %plan.execution_id, %error, "the hold had ended")
+                    tracing::warn!(execution_id = %plan.execution_id, %error, "the hold had ended");
                 }
                 Error::Denied(_) | Error::Internal(_) => {
-                    tracing::error!(execution_id = %plan.execution_id, %error, "finish a run")
+                    tracing::error!(execution_id = %plan.execution_id, %error, "finish a run");
                 }
             }
             closed.state = ExecutionState::Expired;

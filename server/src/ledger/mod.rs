@@ -73,6 +73,7 @@ pub struct NewHold {
 /// What became of a request to hold.
 #[must_use = "a new hold must be finished"]
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // Nearly always `New`, and moved once.
 pub enum Held {
     /// The credit is set aside, and the run may begin.
     New(Hold),

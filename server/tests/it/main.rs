@@ -1,5 +1,8 @@
 //! The integration tests: one file for each journey, each test on SQLite and on Postgres.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm)] // A test may fail loudly.
+#![allow(clippy::disallowed_methods)] // Callers of a test run beside the server, not inside it.
+
 mod mailbox;
 mod served;
 mod shop;

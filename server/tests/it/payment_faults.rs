@@ -123,7 +123,7 @@ async fn field_failure_13_a_lost_answer_never_makes_a_second_checkout() {
         let purchase_id = shop.new_id();
         shop.sandbox.set_stripe_fault(fault(ApiFaultKind::CutAfter, "checkout", 3));
         let lost = purchase::start(&shop.server, &shop.buyer, &pack, purchase_id.clone()).await.unwrap_err();
-        assert_eq!(lost.denial().map(|denial| denial.code()), Some("upstream"));
+        assert_eq!(lost.denial().map(domain::denial::Denial::code), Some("upstream"));
         shop.advance_seconds(121);
         purchase::reconcile(&shop.server).await.unwrap();
         let url = purchase::start(&shop.server, &shop.buyer, &pack, purchase_id.clone()).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_purchase_that_never_reached_stripe_expires() {
         let purchase_id = shop.new_id();
         let outcome =
             purchase::start(&shop.server, &shop.buyer, &PackId::new("pack-10"), purchase_id.clone()).await.unwrap_err();
-        assert_eq!(outcome.denial().map(|denial| denial.code()), Some("upstream"));
+        assert_eq!(outcome.denial().map(domain::denial::Denial::code), Some("upstream"));
         assert_eq!(shop.state(&purchase_id).await, PurchaseState::Pending);
         shop.advance_seconds(2 * 3_600 + 1);
         purchase::reconcile(&shop.server).await.unwrap();

@@ -71,13 +71,13 @@ async fn a_price_file_is_compared_and_then_stored_beside_the_old_rate() {
 async fn a_price_file_with_a_mistake_is_refused_whole() {
     each_database(async |world| {
         for (price, reason) in [
-            ("3e-02", "line 36: `claude-sonnet-4-5-20250929`: `input_cost_per_token` is 3e-02: above a dollar"),
+            ("3e-02", "line 34: `claude-sonnet-4-5-20250929`: `input_cost_per_token` is 3e-02: above a dollar"),
             ("3e-09", "× 0.00) is too far from the last rate to be believed"),
             (
                 "\"3e-06\"",
-                "line 36: `claude-sonnet-4-5-20250929`: `input_cost_per_token` is \"3e-06\", which is not a number",
+                "line 34: `claude-sonnet-4-5-20250929`: `input_cost_per_token` is \"3e-06\", which is not a number",
             ),
-            ("-3e-06", "line 36: `claude-sonnet-4-5-20250929`: `input_cost_per_token` is negative"),
+            ("-3e-06", "line 34: `claude-sonnet-4-5-20250929`: `input_cost_per_token` is negative"),
         ] {
             let text = SHIPPED
                 .replace("\"input_cost_per_token\": 3e-06", &format!("\"input_cost_per_token\": {price}"))

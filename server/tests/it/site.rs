@@ -71,7 +71,7 @@ async fn change(Extension(ran): Extension<Ran>, body: String) -> String {
 }
 
 fn refused(error: Error) -> Response {
-    let status = error.denial().map_or(500, |denial| denial.status());
+    let status = error.denial().map_or(500, domain::denial::Denial::status);
     (StatusCode::from_u16(status).unwrap(), error.to_string()).into_response()
 }
 

@@ -24,7 +24,9 @@ async fn storm(world: &World, nodes: &[Ledger]) -> Vec<Hold> {
     for outcome in outcomes {
         match outcome.unwrap() {
             Ok(held) => holds.push(held),
-            Err(error) => assert_eq!(error.denial().map(|denial| denial.code()), Some("reserved_by_running_work")),
+            Err(error) => {
+                assert_eq!(error.denial().map(domain::denial::Denial::code), Some("reserved_by_running_work"));
+            }
         }
     }
     holds

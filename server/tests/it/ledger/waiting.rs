@@ -61,12 +61,12 @@ async fn what_running_work_holds_is_429_after_the_wait_and_what_never_fits_is_40
         assert_eq!(code(&denied), "reserved_by_running_work");
         assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
         let denial = denied.unwrap_err();
-        assert_eq!(denial.denial().map(|denial| denial.status()), Some(429));
+        assert_eq!(denial.denial().map(domain::denial::Denial::status), Some(429));
 
         let patient = quick(world, 30_000);
         let began = Instant::now();
         let denied = hold(&patient, new_hold(&account, "third", 1_000_000_001)).await;
-        assert_eq!(denied.unwrap_err().denial().map(|denial| denial.status()), Some(402));
+        assert_eq!(denied.unwrap_err().denial().map(domain::denial::Denial::status), Some(402));
         assert!(began.elapsed() < Duration::from_secs(10));
         assert_clean(world.db()).await;
     })
