@@ -1,6 +1,6 @@
 //! Owns: the form that runs a skill, and the preview of its cost before it runs.
 //! Does not own: the price; `domain::quote` says it here and on the server alike, so nothing is asked for each keystroke.
-//! Without JavaScript the page comes back with the preview open, and [Execute] is an ordinary button of the form.
+//! Without JavaScript the page comes back with the preview open, and `Execute` is an ordinary button of the form.
 
 use crate::ui::band::Band;
 use crate::ui::money::{Digits, text};
@@ -50,7 +50,7 @@ impl Task {
     }
 }
 
-/// The input, the preview, and [Execute].
+/// The input, the preview, and `Execute`.
 #[island]
 pub fn TaskForm(
     task: Task,
