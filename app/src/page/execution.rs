@@ -118,14 +118,14 @@ fn ended(run: &Run, end: End, rate: Option<ModelRate>, zone: &str) -> impl IntoV
         {output
             .map(|output| {
                 view! {
-                    <section class="grid gap-3" aria-labelledby="output">
+                    <div class="grid gap-3">
                         <h2 class="text-20 font-semibold" id="output">
                             "Output"
                         </h2>
                         <div class="card max-h-96 overflow-auto whitespace-pre-wrap" tabindex="0" role="region" aria-labelledby="output">
                             {output}
                         </div>
-                    </section>
+                    </div>
                 }
             })}
     }

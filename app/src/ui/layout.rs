@@ -182,13 +182,13 @@ fn demo_banner(visitor: &Visitor) -> AnyView {
         .demo
         .then(|| {
             view! {
-                <p class="banner" role="note">
+                <aside class="banner" aria-label="Demo">
                     "Demo: no real money, cards or models. Sign in as "
                     <code>"owner@demo.test"</code>
                     " with "
                     <code>"demo-password-1"</code>
                     "."
-                </p>
+                </aside>
             }
         })
         .into_any()
