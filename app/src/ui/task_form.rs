@@ -71,11 +71,20 @@ pub fn TaskForm(
     let chosen = RwSignal::new(model);
     let sending = RwSignal::new(false);
     let dialog = NodeRef::<html::Dialog>::new();
+    let area = NodeRef::<html::Textarea>::new();
+    // What stands in the field is what counts: it may have been typed, or restored, before this came alive.
+    let read = move || {
+        if let Some(area) = area.get() {
+            typed.set(area.value());
+        }
+    };
+    Effect::new(move |_| read());
     let quoted =
         Memo::new(move |_| task.with_value(|task| task.quote(&chosen.get(), typed.with(|typed| typed.trim().len()))));
     let is_empty = Memo::new(move |_| typed.with(|typed| typed.trim().is_empty()));
 
     let open = move |event: leptos::ev::MouseEvent| {
+        read();
         if is_empty.get() {
             return; // The browser says which field is missing.
         }
@@ -110,8 +119,8 @@ pub fn TaskForm(
                     required
                     placeholder=example
                     aria-describedby="input-price"
-                    prop:value=move || typed.get()
-                    on:input=move |event| typed.set(event_target_value(&event))
+                    node_ref=area
+                    on:input=move |_| read()
                 >
                     {input}
                 </textarea>
