@@ -9,6 +9,17 @@ use crate::money::{BasisPoints, Usd};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+crate::text_enum! {
+    /// Whether credits may pay on a plan, once nothing before them does (spec §1, row 4).
+    PayPerUse {
+        /// The plan is funded by credits: a balance is enough.
+        Always = "always",
+        /// Where the user switched pay-per-use on; it is off at first.
+        OptIn = "opt_in",
+        Never = "never",
+    }
+}
+
 /// A plan of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -17,6 +28,9 @@ pub struct Plan {
     pub description: String,
     /// Whether prices and executions count for each seat.
     pub per_seat: bool,
+    /// Whether the pricing page offers it; `false` is what an account has before it chose one.
+    pub listed: bool,
+    pub pay_per_use: PayPerUse,
     /// By rising date; they do not overlap.
     pub prices: Vec<PlanPrice>,
     pub limits: PlanLimits,

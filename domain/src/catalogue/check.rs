@@ -3,7 +3,8 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
-use super::file::{File, LimitsRow, ModelRow, PackRow, PlanRow, SkillRow};
+use super::file::{File, LimitsRow, ModelRow, PackRow, PlanRow, SkillRow, TrialRow};
+use super::{TrialKind, TrialModels};
 use crate::money::BasisPoints;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -23,6 +24,7 @@ fn refuse<T>(span: Range<usize>, message: String) -> Result<T, Problem> {
 pub(super) fn check(file: &File) -> Result<(), Problem> {
     unique("plan", file.plans.iter().map(|plan| &plan.id))?;
     unique("pack", file.packs.iter().map(|pack| &pack.id))?;
+    unique("trial", file.trials.iter().map(|trial| &trial.kind))?;
     unique("model", file.models.iter().map(|model| &model.id))?;
     unique("skill", file.skills.iter().map(|skill| &skill.id))?;
     limits(file.limits.get_ref())?;
@@ -34,6 +36,9 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     }
     for pack in &file.packs {
         check_pack(pack, BasisPoints(file.markup_basis_points.into()))?;
+    }
+    for trial in &file.trials {
+        check_trial(trial, file)?;
     }
     let mut upstream = BTreeSet::new();
     for model in &file.models {
@@ -123,6 +128,43 @@ fn check_pack(pack: &PackRow, markup: BasisPoints) -> Result<(), Problem> {
     match price.to_cents_exact() {
         Some(_) => Ok(()),
         None => refuse(pack.price.span(), format!("{price} cannot be charged: it is not whole cents")),
+    }
+}
+
+fn check_trial(trial: &TrialRow, file: &File) -> Result<(), Problem> {
+    if *trial.days.get_ref() == 0 {
+        return refuse(trial.days.span(), "a trial of no days cannot be offered".to_owned());
+    }
+    let (kind, amount) = (*trial.kind.get_ref(), trial.amount.get_ref().0);
+    if kind.is_managed() != amount.is_positive() {
+        let message = match kind {
+            TrialKind::OwnKey => "with an own key nothing is granted; give \"0.00\"",
+            TrialKind::Managed | TrialKind::ManagedWithCard => "a trial on our keys needs an amount to spend",
+        };
+        return refuse(trial.amount.span(), message.to_owned());
+    }
+    match &trial.models.get_ref().0 {
+        TrialModels::All => {}
+        TrialModels::Only(models) => {
+            if models.is_empty() {
+                return refuse(trial.models.span(), "a trial without a model runs nothing".to_owned());
+            }
+            let is_known = |model| file.models.iter().any(|known| known.id.get_ref() == model);
+            if let Some(unknown) = models.iter().find(|model| !is_known(*model)) {
+                return refuse(trial.models.span(), format!("there is no model `{unknown}`"));
+            }
+        }
+    }
+    for plan in &trial.plans {
+        if !file.plans.iter().any(|known| known.id.get_ref() == plan.get_ref()) {
+            return refuse(plan.span(), format!("there is no plan `{}`", plan.get_ref()));
+        }
+    }
+    match kind {
+        TrialKind::ManagedWithCard if trial.plans.is_empty() => {
+            refuse(trial.kind.span(), "name the `plans` that it can become".to_owned())
+        }
+        TrialKind::OwnKey | TrialKind::Managed | TrialKind::ManagedWithCard => Ok(()),
     }
 }
 

@@ -3,11 +3,11 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
-use super::{Catalogue, Limits, Model, ModelClass, ShippedRates, Skill, check};
+use super::{Catalogue, Grace, Limits, Model, ModelClass, ShippedRates, Skill, Trial, TrialKind, TrialModels, check};
 use crate::id::{ModelId, PackId, PlanId, SkillId, UpstreamModel};
 use crate::money::{BasisPoints, Usd};
 use crate::pack::{Pack, StripeFee};
-use crate::plan::{Allowance, Plan, PlanLimits, PlanPrice};
+use crate::plan::{Allowance, PayPerUse, Plan, PlanLimits, PlanPrice};
 use crate::provider::Provider;
 use crate::time::Timestamp;
 use serde::Deserialize;
@@ -31,11 +31,15 @@ pub(super) struct File {
     pub markup_basis_points: u16,
     stripe_fee: FeeRow,
     pub limits: Spanned<LimitsRow>,
+    managed_trials: bool,
+    grace: Grace,
     shipped_rates: RatesRow,
     #[serde(rename = "plan")]
     pub plans: Vec<PlanRow>,
     #[serde(rename = "pack")]
     pub packs: Vec<PackRow>,
+    #[serde(rename = "trial", default)]
+    pub trials: Vec<TrialRow>,
     #[serde(rename = "model")]
     pub models: Vec<ModelRow>,
     #[serde(rename = "skill")]
@@ -57,6 +61,7 @@ pub(super) struct LimitsRow {
     pub prior_p50_percent: Spanned<u64>,
     pub prior_p90_percent: Spanned<u64>,
     low_balance: Amount,
+    own_key_advice: Amount,
     pub alert_percents: Spanned<Vec<u64>>,
 }
 
@@ -75,6 +80,9 @@ pub(super) struct PlanRow {
     name: String,
     description: String,
     per_seat: bool,
+    #[serde(default = "yes")]
+    listed: bool,
+    pay_per_use: PayPerUse,
     pub prices: Spanned<Vec<Spanned<PriceRow>>>,
     running_agents: Count,
     executions_a_month: Count,
@@ -110,6 +118,17 @@ pub(super) struct PackRow {
     pub amount: Spanned<Amount>,
     bonus: Amount,
     pub price: Spanned<Amount>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrialRow {
+    pub kind: Spanned<TrialKind>,
+    pub days: Spanned<u32>,
+    pub amount: Spanned<Amount>,
+    pub models: Spanned<ModelsOrAll>,
+    #[serde(default)]
+    pub plans: Vec<Spanned<PlanId>>,
 }
 
 #[derive(Deserialize)]
@@ -168,6 +187,9 @@ impl File {
             },
             plans: self.plans.into_iter().map(PlanRow::into_plan).collect(),
             packs: self.packs.into_iter().map(PackRow::into_pack).collect(),
+            trials: self.trials.into_iter().map(TrialRow::into_trial).collect(),
+            managed_trials: self.managed_trials,
+            grace: self.grace,
             models: self.models.into_iter().map(ModelRow::into_model).collect(),
             skills: self.skills.into_iter().map(SkillRow::into_skill).collect(),
             limits: Limits {
@@ -176,6 +198,7 @@ impl File {
                 prior_p50_percent: limits.prior_p50_percent.into_inner(),
                 prior_p90_percent: limits.prior_p90_percent.into_inner(),
                 low_balance: limits.low_balance.0,
+                own_key_advice: limits.own_key_advice.0,
                 alert_percents: limits.alert_percents.into_inner(),
             },
             shipped_rates: ShippedRates {
@@ -198,6 +221,8 @@ impl PlanRow {
             name: self.name,
             description: self.description,
             per_seat: self.per_seat,
+            listed: self.listed,
+            pay_per_use: self.pay_per_use,
             prices: self.prices.into_inner().into_iter().map(price).collect(),
             limits: PlanLimits {
                 running_agents: self.running_agents.0,
@@ -225,6 +250,18 @@ impl PackRow {
             amount: self.amount.into_inner().0,
             bonus: self.bonus.0,
             price: self.price.into_inner().0,
+        }
+    }
+}
+
+impl TrialRow {
+    fn into_trial(self) -> Trial {
+        Trial {
+            kind: self.kind.into_inner(),
+            days: self.days.into_inner(),
+            amount: self.amount.into_inner().0,
+            models: self.models.into_inner().0,
+            plans: self.plans.into_iter().map(Spanned::into_inner).collect(),
         }
     }
 }
@@ -273,6 +310,13 @@ struct AgreedAmount(Option<Usd>);
 
 /// A number, or `"unlimited"`.
 struct Count(Allowance);
+
+/// A list of models, or `"all"`.
+pub(super) struct ModelsOrAll(pub TrialModels);
+
+const fn yes() -> bool {
+    true
+}
 
 /// A day in UTC, such as `2026-01-01`: its first moment.
 #[derive(Clone, Copy)]
@@ -337,6 +381,32 @@ impl<'de> Deserialize<'de> for Count {
                     "unlimited" => Ok(Count(Allowance::Unlimited)),
                     _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
                 }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelsOrAll {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ModelsOrAll, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = ModelsOrAll;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of models, or \"all\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ModelsOrAll, E> {
+                match text {
+                    "all" => Ok(ModelsOrAll(TrialModels::All)),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<ModelsOrAll, A::Error> {
+                let mut models = Vec::new();
+                while let Some(model) = list.next_element()? {
+                    models.push(model);
+                }
+                Ok(ModelsOrAll(TrialModels::Only(models)))
             }
         }
         deserializer.deserialize_any(Visitor)

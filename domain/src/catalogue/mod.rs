@@ -4,8 +4,10 @@
 
 mod check;
 mod file;
+mod trial;
 
 pub use file::CatalogueError;
+pub use trial::{Trial, TrialKind, TrialModels};
 
 use crate::denial::Denial;
 use crate::id::{ModelId, PackId, PlanId, SkillId, UpstreamModel};
@@ -32,6 +34,11 @@ pub struct Catalogue {
     pub stripe_fee: StripeFee,
     pub plans: Vec<Plan>,
     pub packs: Vec<Pack>,
+    /// Every trial that is written down; [`Catalogue::trial`] says which are offered.
+    pub trials: Vec<Trial>,
+    /// Whether the trials that we pay for are offered.
+    pub managed_trials: bool,
+    pub grace: Grace,
     pub models: Vec<Model>,
     pub skills: Vec<Skill>,
     pub limits: Limits,
@@ -88,8 +95,22 @@ pub struct Limits {
     pub prior_p90_percent: u64,
     /// Below this balance the user is warned.
     pub low_balance: Usd,
+    /// From this spend on credits in 30 days on, an own key is suggested.
+    pub own_key_advice: Usd,
     /// Shares of a cap, in percent, at which the user is told.
     pub alert_percents: Vec<u64>,
+}
+
+/// How long something goes on before it has a consequence, in days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grace {
+    /// The own-key price stays this long after the last usable key was lost.
+    pub own_key_days: u32,
+    /// A plan stays this long after a renewal could not be paid.
+    pub past_due_days: u32,
+    /// A trial's end is announced this long before it.
+    pub trial_reminder_days: u32,
 }
 
 /// Where the rates come from that are shipped with this catalogue.
@@ -110,6 +131,12 @@ impl Catalogue {
 
     pub fn plan(&self, id: &PlanId) -> Option<&Plan> {
         self.plans.iter().find(|plan| &plan.id == id)
+    }
+
+    /// The trial of a kind, if it is offered.
+    pub fn trial(&self, kind: TrialKind) -> Option<&Trial> {
+        let is_offered = self.managed_trials || !kind.is_managed();
+        self.trials.iter().find(|trial| is_offered && trial.kind == kind)
     }
 
     pub fn pack(&self, id: &PackId) -> Result<&Pack, Denial> {
@@ -234,6 +261,15 @@ pub(crate) mod tests {
             ("running_agents = 3", "running_agents = -3", "is negative"),
             ("running_agents = 3", "running_agents = \"many\"", "\"unlimited\""),
             ("throttled_to_a_minute = 1", "", "`throttled_to_a_minute` is missing"),
+            ("days = 14", "days = 0", "a trial of no days"),
+            ("amount = \"5.00\"", "amount = \"0.00\"", "needs an amount to spend"),
+            ("models = \"all\"", "models = \"some\"", "or \"all\""),
+            ("models = [\"claude-3-5-haiku\"]", "models = []", "runs nothing"),
+            ("models = [\"claude-3-5-haiku\"]", "models = [\"claude-9\"]", "there is no model `claude-9`"),
+            ("kind = \"managed\"", "kind = \"own_key\"", "another trial `own_key`"),
+            ("kind = \"managed\"", "kind = \"free\"", "`free` is not a TrialKind"),
+            ("pay_per_use = \"opt_in\"", "pay_per_use = \"maybe\"", "`maybe` is not a PayPerUse"),
+            ("own_key_days = 7", "own_key_days = -7", "invalid value"),
             ("prior_p50_percent = 90", "prior_p50_percent = 101", "above the prior"),
             ("prior_p90_percent = 140", "prior_p90_percent = 99", "below the prior"),
             ("alert_percents = [50, 80, 100]", "alert_percents = [50, 80, 80]", "do not rise"),
@@ -241,7 +277,7 @@ pub(crate) mod tests {
             ("effective_at = 2025-10-01", "effective_at = 2025-10-01T00:00:00Z", "is not a day"),
             ("version = \"tiers-2026-11\"", "version = ", ""),
         ] {
-            let text = TIERS.replacen(right, wrong, 1);
+            let text = TIERS.replacen(&format!("\n{right}\n"), &format!("\n{wrong}\n"), 1);
             assert_ne!(text, TIERS, "`{right}` is in the file");
             let error = Catalogue::parse(&text).expect_err(wrong);
             let expected = TIERS.lines().position(|line| line == right).unwrap() + 1;
@@ -250,6 +286,35 @@ pub(crate) mod tests {
             assert!(off == 0 || (off == 1 && (wrong.is_empty() || wrong.contains("colour"))), "{wrong}: {error}");
             assert!(error.message.contains(reason), "{wrong}: {error}");
         }
+    }
+
+    /// Spec §3, "Trials".
+    #[test]
+    fn three_trials_are_offered_and_the_managed_ones_can_be_turned_off() {
+        let rows = |catalogue: &Catalogue| -> Vec<_> {
+            let offered = TrialKind::ALL.iter().filter_map(|&kind| catalogue.trial(kind));
+            offered.map(|trial| (trial.kind, trial.days, trial.amount.to_string(), trial.needs_card())).collect()
+        };
+        let row = |kind, days, amount: &str, needs_card| (kind, days, amount.to_owned(), needs_card);
+        let own_key = row(TrialKind::OwnKey, 30, "$0.00", false);
+        let catalogue = tiers();
+        assert_eq!(
+            rows(&catalogue),
+            [
+                own_key.clone(),
+                row(TrialKind::Managed, 14, "$5.00", false),
+                row(TrialKind::ManagedWithCard, 30, "$10.00", true),
+            ]
+        );
+        let allows = |kind| -> Vec<&str> {
+            let trial = catalogue.trial(kind).unwrap();
+            catalogue.models.iter().filter(|model| trial.allows(&model.id)).map(|model| model.name.as_str()).collect()
+        };
+        assert_eq!(allows(TrialKind::OwnKey).len(), catalogue.models.len());
+        assert_eq!(allows(TrialKind::Managed), ["Claude 3.5 Haiku"]);
+        assert_eq!(allows(TrialKind::ManagedWithCard), ["Claude 3.5 Haiku", "Claude Sonnet 4.5"]);
+        let off = Catalogue::parse(&TIERS.replace("managed_trials = true", "managed_trials = false")).unwrap();
+        assert_eq!(rows(&off), [own_key]);
     }
 
     #[test]
