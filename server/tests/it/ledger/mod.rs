@@ -1,7 +1,10 @@
 //! The ledger: what every run and purchase relies on.
 
 mod concurrency;
+mod corruption;
 mod guards;
+mod kill;
+mod model;
 mod waiting;
 
 use crate::support::{START, World};

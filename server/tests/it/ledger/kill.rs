@@ -1,0 +1,158 @@
+//! `kill -9` under load (spec §6.9): what was acknowledged is there, nothing is there twice, and what was cut off is
+//! given back. The load runs in a child process: this same test binary, asked for `load_until_killed`.
+
+use super::*;
+use rand::{Rng as _, SeedableRng as _};
+use secrecy::ExposeSecret as _;
+use server::clock::Clock;
+use server::config::Database;
+use server::ledger::{HoldState, Options, expire_due, load_balance};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const ROUNDS: u64 = 20;
+const CALLERS: usize = 16;
+/// Tells the child which database and account it works on, and is unset in an ordinary run.
+const DATABASE: &str = "LEDGER_LOAD_DATABASE";
+const ACCOUNT: &str = "LEDGER_LOAD_ACCOUNT";
+const ROUND: &str = "LEDGER_LOAD_ROUND";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_9_nothing_acknowledged_is_lost_by_kill_9_and_nothing_is_charged_twice_on_sqlite() {
+    World::sqlite().await.run(rounds).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_9_nothing_acknowledged_is_lost_by_kill_9_and_nothing_is_charged_twice_on_postgres() {
+    World::postgres().await.run(rounds).await;
+}
+
+async fn rounds(world: &World) {
+    let account = world.account_with(1_000).await;
+    // Nobody but the child has the database open, so that SQLite has to recover its log.
+    world.server.db.close().await;
+    let mut random = rand::rngs::StdRng::seed_from_u64(9);
+    let mut acknowledged = 0;
+    for round in 0..ROUNDS {
+        let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{account}-{round}.txt"));
+        let child = start_child(world, &account, round, &output);
+        kill_under_load(child, &output, Duration::from_millis(random.random_range(0..150)));
+        let lines = std::fs::read_to_string(&output).unwrap();
+        std::fs::remove_file(&output).unwrap();
+        // A line that was cut off acknowledges nothing.
+        let complete = lines.rsplit_once('\n').map_or("", |(complete, _)| complete);
+        acknowledged += complete.lines().count();
+
+        let node = world.node().await;
+        assert_all_there(&node, complete).await;
+        assert_clean(&node.db).await;
+        world.clock.advance_seconds(601);
+        expire_due(&node).await.unwrap();
+        assert_eq!(count_open_holds(&node).await, 0);
+        assert_clean(&node.db).await;
+        let charged: i64 = server::on_read!(&node.db, pool => {
+            sqlx::query_scalar("select cast(sum(charge_nanos) as bigint) from execution").fetch_one(pool).await
+        })
+        .unwrap();
+        let left = load_balance(&node, &account).await.unwrap().total().nanos();
+        assert_eq!(left + charged, 1_000 * 1_000_000_000);
+        node.db.close().await;
+    }
+    assert!(acknowledged > 20 * 50, "the load was no load: {acknowledged} acknowledgements in {ROUNDS} rounds");
+}
+
+/// Everything that the child was told is in the database, as it was told.
+async fn assert_all_there(node: &Server, lines: &str) {
+    let rows: Vec<(String, String, i64)> = server::on_read!(&node.db, pool => {
+        sqlx::query_as("select execution_id, state, captured_nanos from hold").fetch_all(pool).await
+    })
+    .unwrap();
+    let holds: HashMap<String, (HoldState, i64)> =
+        rows.into_iter().map(|(id, state, captured)| (id, (state.parse().unwrap(), captured))).collect();
+    for line in lines.lines() {
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            ["held", id] => assert!(holds.contains_key(id), "{line}"),
+            ["captured", id, charge] => {
+                assert_eq!(holds.get(id), Some(&(HoldState::Captured, charge.parse().unwrap())), "{line}");
+            }
+            ["voided", id] => assert_eq!(holds.get(id), Some(&(HoldState::Voided, 0)), "{line}"),
+            // The test harness's own words.
+            _ => {}
+        }
+    }
+}
+
+fn start_child(world: &World, account: &AccountId, round: u64, output: &Path) -> Child {
+    let database = match &world.config.database {
+        Database::Sqlite(path) => path.display().to_string(),
+        Database::Postgres(url) => url.expose_secret().to_owned(),
+    };
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "ledger::kill::load_until_killed", "--ignored", "--nocapture"])
+        .env(DATABASE, database)
+        .env(ACCOUNT, account.as_str())
+        .env(ROUND, round.to_string())
+        .stdin(Stdio::null())
+        .stdout(File::create(output).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until the child has acknowledged something, then `after` more, and kills it without warning.
+fn kill_under_load(mut child: Child, output: &Path, after: Duration) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !std::fs::read_to_string(output).unwrap().contains("held") {
+        assert!(Instant::now() < deadline, "the child acknowledged nothing");
+        assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(after);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the child process of the tests above"]
+#[allow(clippy::disallowed_methods)] // A child process is told by its environment.
+async fn load_until_killed() {
+    let (Ok(database), Ok(account), Ok(round)) = (std::env::var(DATABASE), std::env::var(ACCOUNT), std::env::var(ROUND))
+    else {
+        return;
+    };
+    let db = if database.starts_with("postgres") {
+        Db::connect_postgres(&database).await.unwrap()
+    } else {
+        Db::open_sqlite(Path::new(&database)).await.unwrap()
+    };
+    let ledger = Ledger::start(&db, &Clock::manual(START), Options::default());
+    let account = AccountId::new(account);
+    let callers = (0..CALLERS).map(|caller| {
+        let (ledger, account, round) = (ledger.clone(), account.clone(), round.clone());
+        tokio::spawn(async move {
+            for run in 0_i64.. {
+                let id = format!("{round}-{caller}-{run}");
+                let held = hold(&ledger, new_hold(&account, &id, 1_000)).await.unwrap();
+                acknowledge(&format!("held {id}\n"));
+                if run % 5 == 4 {
+                    void(&ledger, held).await.unwrap();
+                    acknowledge(&format!("voided {id}\n"));
+                } else {
+                    let charged = capture(&ledger, held, 900 + run % 200).await.unwrap().charged;
+                    acknowledge(&format!("captured {id} {}\n", charged.nanos()));
+                }
+            }
+        })
+    });
+    futures::future::join_all(callers).await;
+}
+
+fn acknowledge(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(line.as_bytes()).unwrap();
+    stdout.flush().unwrap();
+}
