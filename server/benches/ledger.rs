@@ -26,7 +26,8 @@ const EACH: Duration = Duration::from_secs(5);
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let outcome = runtime.map_err(|error| Error::internal("start", error)).and_then(|runtime| runtime.block_on(bench()));
+    let outcome =
+        runtime.map_err(|error| Error::internal("start", error)).and_then(|runtime| runtime.block_on(bench()));
     if let Err(error) = outcome {
         line(&format!("ledger benchmark failed: {error}"));
         std::process::exit(1);
@@ -59,9 +60,8 @@ async fn sqlite() -> Result<()> {
 
 #[allow(clippy::disallowed_methods)] // A benchmark has no settings of its own.
 async fn postgres() -> Result<()> {
-    let url = std::env::var("TEST_POSTGRES_URL").map_err(|_| {
-        Error::Internal("set TEST_POSTGRES_URL to a Postgres where databases may be made".to_owned())
-    })?;
+    let url = std::env::var("TEST_POSTGRES_URL")
+        .map_err(|_| Error::Internal("set TEST_POSTGRES_URL to a Postgres where databases may be made".to_owned()))?;
     let Some((server, _)) = url.rsplit_once('/') else {
         return Err(Error::Internal("TEST_POSTGRES_URL ends in no database name".to_owned()));
     };
