@@ -5,7 +5,8 @@
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
-use crate::{Server, mail, on_tx, stripe};
+use crate::{Server, mail, on_tx, stripe, subscription};
+use domain::id::AccountId;
 use domain::time::Timestamp;
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,13 @@ const BATCH: i64 = 16;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Job {
     SendMail(mail::Mail),
-    ApplyStripeEvent { stripe_event_id: String },
+    ApplyStripeEvent {
+        stripe_event_id: String,
+    },
+    /// Members came or went, so the plan's seats may have to follow.
+    SyncSeats {
+        account_id: AccountId,
+    },
 }
 
 /// A job to insert.
@@ -50,6 +57,7 @@ impl Job {
         match self {
             Job::SendMail(_) => "send_mail",
             Job::ApplyStripeEvent { .. } => "apply_stripe_event",
+            Job::SyncSeats { .. } => "sync_seats",
         }
     }
 
@@ -57,6 +65,7 @@ impl Job {
         match self {
             Job::SendMail(mail) => mail::deliver(server, &mail).await,
             Job::ApplyStripeEvent { stripe_event_id } => stripe::apply::apply_stored(server, &stripe_event_id).await,
+            Job::SyncSeats { account_id } => subscription::sync_seats(server, &account_id).await,
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod purchase;
 pub mod rate;
 pub mod session;
 pub mod stripe;
+pub mod subscription;
 pub mod task;
 pub mod usage;
 
