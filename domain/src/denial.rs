@@ -2,8 +2,10 @@
 //! Does not own: failures (those are `server::Error::Internal`), or the dialect in which an endpoint says it.
 //! Invariant: a denial means that nothing was charged and nothing is half-done.
 
+use crate::funding::FundingSource;
 use crate::id::ModelId;
 use crate::money::Usd;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A typed "no". The fields are what its sentence needs.
@@ -30,6 +32,18 @@ pub enum Denial {
     PriceChanged { shown: Usd, now: Usd },
     /// The plan does not include this model on platform keys.
     ModelNotInPlan { model: ModelId, plan: String },
+    /// The plan's executions of this period are used up, and there is no credit to pay with.
+    PlanLimit { plan: String, limit: u64, resets_at: Timestamp },
+    /// The plan slows executions down after so many in a period.
+    Throttled { plan: String, a_minute: u64, retry_after_seconds: u64 },
+    /// What a day in UTC may cost us on this plan is taken.
+    DailyCap { plan: String, cap: Usd, taken: Usd, needed: Usd, retry_after_seconds: u64 },
+    /// What was to pay, as the preview showed it, no longer can.
+    FundingChanged { shown: FundingSource },
+    /// This person, or this card, has had a trial.
+    TrialTaken,
+    /// This trial is not offered here, or not with this account's plan.
+    TrialNotOffered { why: String },
     /// A field has a value that cannot be used.
     Invalid { field: String, problem: String, remedy: String },
     /// Not signed in, or the API key is missing, unknown or revoked.
@@ -79,6 +93,12 @@ impl Denial {
             Denial::PromptTooLong { .. } => "prompt_too_long",
             Denial::PriceChanged { .. } => "price_changed",
             Denial::ModelNotInPlan { .. } => "model_not_in_plan",
+            Denial::PlanLimit { .. } => "plan_limit",
+            Denial::Throttled { .. } => "throttled",
+            Denial::DailyCap { .. } => "daily_cap",
+            Denial::FundingChanged { .. } => "funding_changed",
+            Denial::TrialTaken => "trial_taken",
+            Denial::TrialNotOffered { .. } => "trial_not_offered",
             Denial::Invalid { .. } => "invalid",
             Denial::NotSignedIn => "not_signed_in",
             Denial::WrongCredentials => "wrong_credentials",
@@ -97,11 +117,15 @@ impl Denial {
     /// The HTTP status an API client gets.
     pub const fn status(&self) -> u16 {
         match self {
-            Denial::InsufficientCredit { .. } => 402,
-            Denial::ReservedByRunningWork { .. } | Denial::TooManyAttempts { .. } => 429,
+            Denial::InsufficientCredit { .. } | Denial::PlanLimit { .. } => 402,
+            Denial::ReservedByRunningWork { .. }
+            | Denial::Throttled { .. }
+            | Denial::DailyCap { .. }
+            | Denial::TooManyAttempts { .. } => 429,
             Denial::AccountFrozen { .. }
             | Denial::Forbidden { .. }
             | Denial::ModelNotInPlan { .. }
+            | Denial::TrialNotOffered { .. }
             | Denial::CrossSite => 403,
             Denial::UnknownModel { .. }
             | Denial::UnknownSkill { .. }
@@ -109,7 +133,10 @@ impl Denial {
             | Denial::NotFound { .. } => 404,
             Denial::UnpricedModel { .. } | Denial::Invalid { .. } => 400,
             Denial::PromptTooLong { .. } => 413,
-            Denial::PriceChanged { .. } | Denial::Conflict { .. } => 409,
+            Denial::PriceChanged { .. }
+            | Denial::FundingChanged { .. }
+            | Denial::TrialTaken
+            | Denial::Conflict { .. } => 409,
             Denial::NotSignedIn | Denial::WrongCredentials => 401,
             Denial::LinkExpired { .. } => 410,
             Denial::Upstream { .. } => 502,
@@ -121,9 +148,10 @@ impl Denial {
     pub const fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             Denial::ReservedByRunningWork { .. } => Some(2),
-            Denial::TooManyAttempts { retry_after_seconds } | Denial::ProviderBusy { retry_after_seconds, .. } => {
-                Some(*retry_after_seconds)
-            }
+            Denial::TooManyAttempts { retry_after_seconds }
+            | Denial::Throttled { retry_after_seconds, .. }
+            | Denial::DailyCap { retry_after_seconds, .. }
+            | Denial::ProviderBusy { retry_after_seconds, .. } => Some(*retry_after_seconds),
             Denial::InsufficientCredit { .. }
             | Denial::AccountFrozen { .. }
             | Denial::UnknownModel { .. }
@@ -133,6 +161,10 @@ impl Denial {
             | Denial::PromptTooLong { .. }
             | Denial::PriceChanged { .. }
             | Denial::ModelNotInPlan { .. }
+            | Denial::PlanLimit { .. }
+            | Denial::FundingChanged { .. }
+            | Denial::TrialTaken
+            | Denial::TrialNotOffered { .. }
             | Denial::Invalid { .. }
             | Denial::NotSignedIn
             | Denial::WrongCredentials
@@ -179,9 +211,34 @@ impl Denial {
                 "The price changed since the preview: it showed at most {shown}, now it is at most {now}. \
                  Look at the new price and run it again if it suits you."
             ),
-            Denial::ModelNotInPlan { model, plan } => {
-                format!("The {plan} plan does not include `{model}` on our keys. Upgrade, or use your own key.")
+            Denial::ModelNotInPlan { model, plan } => format!(
+                "The {plan} plan does not include `{model}`. Add credits to pay for it by use, upgrade, or switch to \
+                 your own key."
+            ),
+            Denial::PlanLimit { plan, limit, resets_at } => format!(
+                "The {limit} runs of your {plan} plan are used up until {}. Your credit balance is $0.00. Add credits to \
+                 continue, or switch to BYOT for zero markup.",
+                resets_at.utc_day()
+            ),
+            Denial::Throttled { plan, a_minute, retry_after_seconds } => format!(
+                "Your {plan} plan runs {a_minute} a minute after so many this month. Try again in {retry_after_seconds} \
+                 seconds, or add credits to run now."
+            ),
+            Denial::DailyCap { plan, cap, taken, needed, .. } => format!(
+                "Your {plan} plan pays up to {cap} a day, {taken} of it is taken, and this can cost up to {needed}. It \
+                 begins again at midnight UTC; credits pay now."
+            ),
+            Denial::FundingChanged { shown } => format!(
+                "The preview said that this is paid from {}, and that no longer covers it. Look at the new preview and \
+                 run it again if it suits you.",
+                shown.words()
+            ),
+            Denial::TrialTaken => {
+                "A trial was begun with this address or this card before; there is one for each person. If that was not \
+                 you, tell us below and a person looks at it."
+                    .to_owned()
             }
+            Denial::TrialNotOffered { why } => format!("This trial cannot begin: {why}."),
             Denial::Invalid { field, problem, remedy } => format!("{field}: {problem}. {remedy}"),
             Denial::NotSignedIn => "Sign in to continue, or send a valid API key.".to_owned(),
             Denial::WrongCredentials => "The e-mail or the password is not right. Try again, or reset it. If you have just signed up, open the link in \
@@ -221,6 +278,17 @@ impl Denial {
                 vec![remedy("Choose a task", "/tasks")]
             }
             Denial::UnknownPack { .. } => vec![remedy("See the packs", "/credits")],
+            Denial::ModelNotInPlan { .. } | Denial::PlanLimit { .. } => {
+                vec![
+                    remedy("Add credits", "/credits"),
+                    remedy("Upgrade", "/pricing"),
+                    remedy("See your limits", "/limits"),
+                ]
+            }
+            Denial::Throttled { .. } | Denial::DailyCap { .. } => {
+                vec![remedy("Add credits", "/credits"), remedy("See your limits", "/limits")]
+            }
+            Denial::TrialTaken | Denial::TrialNotOffered { .. } => vec![remedy("See your limits", "/limits")],
             Denial::NotSignedIn | Denial::WrongCredentials => {
                 vec![remedy("Sign in", "/sign-in"), remedy("Reset password", "/reset-password")]
             }
@@ -228,7 +296,7 @@ impl Denial {
             Denial::AccountFrozen { .. }
             | Denial::PromptTooLong { .. }
             | Denial::PriceChanged { .. }
-            | Denial::ModelNotInPlan { .. }
+            | Denial::FundingChanged { .. }
             | Denial::Invalid { .. }
             | Denial::Forbidden { .. }
             | Denial::NotFound { .. }

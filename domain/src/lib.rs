@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod denial;
+pub mod entitlement;
 pub mod execution;
 pub mod funding;
 pub mod id;
@@ -22,3 +23,4 @@ pub mod route;
 pub mod subscription;
 pub mod text_enum;
 pub mod time;
+pub mod trial;

@@ -51,6 +51,33 @@ impl Timestamp {
     pub const fn hour(self) -> Timestamp {
         Timestamp(self.0.div_euclid(3_600_000_000) * 3_600_000_000)
     }
+
+    /// The start of this moment's day in UTC, for what is counted by the day.
+    #[must_use]
+    pub const fn day(self) -> Timestamp {
+        Timestamp(self.0.div_euclid(86_400_000_000) * 86_400_000_000)
+    }
+
+    /// Whole seconds until a later moment, rounded up and at least 1: what `Retry-After` says.
+    pub const fn seconds_until(self, later: Timestamp) -> u64 {
+        let micros = later.0.saturating_sub(self.0);
+        if micros <= 1_000_000 { 1 } else { (micros as u64).div_ceil(1_000_000) }
+    }
+
+    /// The day in UTC, such as `1 Feb 2027`, for sentences that every reader gets alike.
+    pub fn utc_day(self) -> String {
+        let names = ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
+        // The years of [`Timestamp::from_date`], which begin in March, in cycles of 400.
+        let days = self.seconds().div_euclid(86_400).saturating_add(DAYS_TO_1970);
+        let (cycle, of_cycle) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
+        let of_year = of_cycle - (365 * year + year / 4 - year / 100);
+        let month = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * month + 2) / 5 + 1;
+        let year = cycle * 400 + year + i64::from(month >= 10);
+        let name = usize::try_from(month).ok().and_then(|month| names.get(month)).copied().unwrap_or_default();
+        format!("{day} {name} {year}")
+    }
 }
 
 #[cfg(test)]
@@ -73,5 +100,28 @@ mod tests {
                 "{year}-{month}-{day}"
             );
         }
+    }
+
+    #[test]
+    fn a_day_is_written_as_the_calendar_has_it() {
+        for (year, month, day, text) in [
+            (1970, 1, 1, "1 Jan 1970"),
+            (2000, 2, 29, "29 Feb 2000"),
+            (2027, 2, 1, "1 Feb 2027"),
+            (2026, 12, 31, "31 Dec 2026"),
+            (2100, 3, 1, "1 Mar 2100"),
+        ] {
+            let midnight = Timestamp::from_date(year, month, day);
+            assert_eq!(midnight.utc_day(), text);
+            assert_eq!(midnight.plus_seconds(86_399).utc_day(), text);
+            assert_eq!(midnight.plus_seconds(86_399).day(), midnight);
+        }
+    }
+
+    #[test]
+    fn waiting_is_rounded_up_so_that_it_is_enough() {
+        let now = Timestamp::from_seconds(10);
+        let until = |micros: i64| now.seconds_until(Timestamp::from_micros(10_000_000 + micros));
+        assert_eq!((until(-5), until(0), until(1), until(1_000_001), until(60_000_000)), (1, 1, 1, 2, 60));
     }
 }
