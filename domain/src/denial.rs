@@ -4,6 +4,7 @@
 
 use crate::funding::FundingSource;
 use crate::id::ModelId;
+use crate::member::{Permission, Role};
 use crate::money::Usd;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub enum Denial {
     WrongCredentials,
     /// Signed in, but not allowed.
     Forbidden { what: String },
+    /// A member, but of a role that may not do this.
+    RoleMayNot { role: Role, permission: Permission, account: String },
     /// There is no such thing, or it is not yours.
     NotFound { what: String },
     /// Too many attempts; wait.
@@ -103,6 +106,7 @@ impl Denial {
             Denial::NotSignedIn => "not_signed_in",
             Denial::WrongCredentials => "wrong_credentials",
             Denial::Forbidden { .. } => "forbidden",
+            Denial::RoleMayNot { .. } => "role_may_not",
             Denial::NotFound { .. } => "not_found",
             Denial::TooManyAttempts { .. } => "too_many_attempts",
             Denial::LinkExpired { .. } => "link_expired",
@@ -124,6 +128,7 @@ impl Denial {
             | Denial::TooManyAttempts { .. } => 429,
             Denial::AccountFrozen { .. }
             | Denial::Forbidden { .. }
+            | Denial::RoleMayNot { .. }
             | Denial::ModelNotInPlan { .. }
             | Denial::TrialNotOffered { .. }
             | Denial::CrossSite => 403,
@@ -169,6 +174,7 @@ impl Denial {
             | Denial::NotSignedIn
             | Denial::WrongCredentials
             | Denial::Forbidden { .. }
+            | Denial::RoleMayNot { .. }
             | Denial::NotFound { .. }
             | Denial::LinkExpired { .. }
             | Denial::Upstream { .. }
@@ -245,6 +251,11 @@ impl Denial {
                  our mail first."
                 .to_owned(),
             Denial::Forbidden { what } => format!("You are not allowed to {what}. Ask the owner of this account."),
+            Denial::RoleMayNot { role, permission, account } => format!(
+                "Your role here is {role}, which may not {}. Ask {} of {account}.",
+                permission.what(),
+                permission.who()
+            ),
             Denial::NotFound { what } => format!("There is no such {what}."),
             Denial::TooManyAttempts { retry_after_seconds } => {
                 format!("Too many attempts. Try again in {retry_after_seconds} seconds.")
@@ -299,6 +310,7 @@ impl Denial {
             | Denial::FundingChanged { .. }
             | Denial::Invalid { .. }
             | Denial::Forbidden { .. }
+            | Denial::RoleMayNot { .. }
             | Denial::NotFound { .. }
             | Denial::TooManyAttempts { .. }
             | Denial::Upstream { .. }

@@ -11,6 +11,7 @@ pub mod funding;
 pub mod id;
 pub mod ledger;
 pub mod limit;
+pub mod member;
 pub mod money;
 pub mod pack;
 pub mod period;

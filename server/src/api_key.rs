@@ -1,13 +1,15 @@
 //! Owns: our own API keys (`tb_…`): making, listing, revoking, and telling who calls.
 //! Does not own: the users' keys of providers (`vault`), what a caller may do (`execution`).
 //! Invariant: the secret is shown once and stored only as its SHA-256; a revoked key is refused at once on this node
-//! and within 10 seconds on others.
+//! and within 10 seconds on others; so is the key of one who is no member any more.
 
+use crate::account::{Permission, Role, User};
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::{Server, account, on_read, on_tx};
+use crate::{Server, on_read, on_tx};
 use domain::denial::Denial;
 use domain::id::{AccountId, ApiKeyId, PlanId, UserId};
+use domain::member::Standing;
 use domain::time::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -53,23 +55,29 @@ pub struct ApiCaller {
     pub user_id: UserId,
     #[sqlx(rename = "plan_id")]
     pub plan: PlanId,
+    /// What the key's maker is in the account now.
+    #[sqlx(try_from = "String")]
+    pub role: Role,
+    pub account_name: String,
 }
 
-/// Makes a key for the user's account. The secret is returned here and never again.
-pub async fn create(server: &Server, user_id: &UserId, name: &str) -> Result<(ApiKey, SecretString)> {
-    let name = checked_name(name)?;
-    let user = account::load_user(server, user_id).await?.ok_or(Denial::NotSignedIn)?;
-    match user.role {
-        account::Role::Owner | account::Role::Admin | account::Role::Developer => {}
-        account::Role::Billing | account::Role::Viewer => {
-            return Err(Denial::Forbidden { what: "make API keys".to_owned() }.into());
-        }
+impl ApiCaller {
+    /// A denial that names who may do it, unless the maker's role may.
+    pub fn require(&self, permission: Permission) -> std::result::Result<(), Denial> {
+        Standing { role: self.role, account_name: &self.account_name }.require(permission)
     }
+}
+
+/// Makes a key for the account that the user looks at. The secret is returned here and never again. The key may do what
+/// its maker's role may do, and nothing once they are no member any more.
+pub async fn create(server: &Server, user: &User, name: &str) -> Result<(ApiKey, SecretString)> {
+    let name = checked_name(name)?;
+    user.require(Permission::ManageApiKeys)?;
     let secret = format!("{PREFIX}{}", server.clock.new_secret());
     let key = ApiKey {
         api_key_id: ApiKeyId::new(server.clock.new_id()),
-        account_id: user.account_id,
-        user_id: user.user_id,
+        account_id: user.account_id.clone(),
+        user_id: user.user_id.clone(),
         name,
         hint: hint(&secret),
         created_at: server.clock.now(),
@@ -124,7 +132,8 @@ pub async fn list(server: &Server, account_id: &AccountId) -> Result<Vec<ApiKey>
 
 /// Ends a key: at once on this node, within 10 seconds on others. Repeating it changes nothing. `NotFound` if the
 /// account has no such key.
-pub async fn revoke(server: &Server, account_id: &AccountId, api_key_id: &ApiKeyId) -> Result<()> {
+pub async fn revoke(server: &Server, user: &User, api_key_id: &ApiKeyId) -> Result<()> {
+    user.require(Permission::ManageApiKeys)?;
     let mut tx = server.db.begin().await?;
     let found = on_tx!(&mut tx, conn => {
         sqlx::query(
@@ -134,7 +143,7 @@ pub async fn revoke(server: &Server, account_id: &AccountId, api_key_id: &ApiKey
         )
         .bind(server.clock.now())
         .bind(api_key_id)
-        .bind(account_id)
+        .bind(&user.account_id)
         .execute(conn)
         .await
         .map(|done| done.rows_affected())
@@ -161,9 +170,10 @@ pub async fn authenticate(server: &Server, key: &str) -> Result<ApiCaller> {
     let generation = server.api_callers.generation();
     let caller: Option<ApiCaller> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select k.api_key_id, k.account_id, k.user_id, a.plan_id
+            "select k.api_key_id, k.account_id, k.user_id, a.plan_id, m.role, a.name as account_name
              from   api_key k
              join   account a on a.account_id = k.account_id
+             join   member m on m.account_id = k.account_id and m.user_id = k.user_id
              where  k.key_hash = $1 and k.revoked_at is null",
         )
         .bind(hex::encode(digest))

@@ -15,6 +15,7 @@ pub mod http_client;
 pub mod job;
 pub mod ledger;
 pub mod mail;
+pub mod member;
 pub mod metrics;
 pub mod password;
 pub mod periodic;

@@ -9,7 +9,7 @@ use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
 use crate::{Server, account, on_read, on_tx};
 use async_trait::async_trait;
-use domain::id::UserId;
+use domain::id::{AccountId, UserId};
 use domain::time::Timestamp;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -29,6 +29,7 @@ const ABSOLUTE_SECONDS: i64 = 30 * 86_400;
 const SEEN_SECONDS: i64 = 3_600;
 
 const USER: &str = "user_id";
+const ACCOUNT: &str = "account_id";
 const STARTED: &str = "started_at";
 const SEEN: &str = "seen_at";
 
@@ -50,7 +51,14 @@ pub fn layer(server: &Server) -> SessionManagerLayer<Store> {
 pub async fn start(session: &Session, user: &User) -> Result<()> {
     end(session).await?;
     session.insert(USER, &user.user_id).await?;
+    session.insert(ACCOUNT, &user.account_id).await?;
     Ok(())
+}
+
+/// Looks at another account in this browser from now on. Whether the user is a member of it is asked at each request.
+pub async fn choose_account(session: &Session, account_id: &AccountId) -> Result<()> {
+    session.insert(ACCOUNT, account_id).await?;
+    rotate(session).await
 }
 
 /// Gives the session a new id and keeps what it holds. Call it when the user's rights change.
@@ -66,10 +74,12 @@ pub async fn end(session: &Session) -> Result<()> {
     Ok(())
 }
 
-/// Who is signed in with this browser, if anybody. Notes the visit, which keeps an idle session alive.
+/// Who is signed in with this browser, if anybody, in the account it looks at: membership and role are read now, so what
+/// was taken away is gone at once. Notes the visit, which keeps an idle session alive.
 pub async fn load_signed_in(server: &Server, session: &Session) -> Result<Option<User>> {
     let Some(user_id) = session.get::<UserId>(USER).await? else { return Ok(None) };
-    let Some(user) = account::load_user(server, &user_id).await? else { return Ok(None) };
+    let chosen = session.get::<AccountId>(ACCOUNT).await?;
+    let Some(user) = account::load_user_in(server, &user_id, chosen.as_ref()).await? else { return Ok(None) };
 
     let now = server.clock.now();
     let seen = session.get::<Timestamp>(SEEN).await?.unwrap_or_default();

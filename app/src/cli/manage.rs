@@ -65,10 +65,14 @@ pub async fn create_admin(settings: Settings, email: &str) -> Result<Outcome, Pr
 pub async fn create_api_key(settings: &Settings, email: &str, name: &str) -> Result<Outcome, Problem> {
     let server = open(settings).await?;
     let address = Email::parse(email).map_err(|denial| Problem::Usage(denial.sentence()))?;
-    let Some(user_id) = server::account::load_user_id(&server, &address).await? else {
+    let user = match server::account::load_user_id(&server, &address).await? {
+        Some(user_id) => server::account::load_user(&server, &user_id).await?,
+        None => None,
+    };
+    let Some(user) = user else {
         return Err(Problem::Failed(format!("no user has the e-mail {email}")));
     };
-    let (_, secret) = server::api_key::create(&server, &user_id, name).await?;
+    let (_, secret) = server::api_key::create(&server, &user, name).await?;
     say(secret.expose_secret());
     Ok(Outcome::Done)
 }

@@ -18,29 +18,23 @@ use crate::clock::Clock;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::password::{Password, PasswordHash};
-use crate::{Server, ledger, on_read, on_tx};
+use crate::{Server, ledger, member, on_read, on_tx};
+use domain::denial::Denial;
 use domain::id::{AccountId, PlanId, UserId};
+use domain::member::Standing;
+pub use domain::member::{Permission, Role};
 use domain::time::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-
-domain::text_enum! {
-    /// What a user may do in the account.
-    Role {
-        Owner = "owner",
-        Admin = "admin",
-        Billing = "billing",
-        Developer = "developer",
-        Viewer = "viewer",
-    }
-}
 
 /// Who is signed in, as every page sees it. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     pub user_id: UserId,
+    /// The account that this request is about: the one chosen in this browser.
     pub account_id: AccountId,
     pub email: String,
+    /// What they are in that account.
     pub role: Role,
     /// Ours: sees the admin pages.
     pub is_admin: bool,
@@ -48,6 +42,13 @@ pub struct User {
     pub account_name: String,
     /// An IANA name, such as `Europe/Vienna`.
     pub time_zone: String,
+}
+
+impl User {
+    /// A denial that names who may do it, unless this user's role in the account may.
+    pub fn require(&self, permission: Permission) -> std::result::Result<(), Denial> {
+        Standing { role: self.role, account_name: &self.account_name }.require(permission)
+    }
 }
 
 /// The account a new user belongs to.
@@ -84,7 +85,7 @@ struct UserRow {
 impl UserRow {
     fn into_user(self) -> Result<User> {
         let role =
-            self.role.parse().map_err(|error| Error::internal(&format!("\"user\".role of {}", self.user_id), error))?;
+            self.role.parse().map_err(|error| Error::internal(&format!("member.role of {}", self.user_id), error))?;
         Ok(User {
             user_id: self.user_id,
             account_id: self.account_id,
@@ -98,17 +99,27 @@ impl UserRow {
     }
 }
 
-/// The user with this id, as pages see them.
+/// The user with this id in the account that they open first; nobody, when they were deleted.
 pub async fn load_user(server: &Server, user_id: &UserId) -> Result<Option<User>> {
+    load_user_in(server, user_id, None).await
+}
+
+/// The user in the account they chose, if they are (still) a member of it, else in the one they open first.
+pub async fn load_user_in(server: &Server, user_id: &UserId, chosen: Option<&AccountId>) -> Result<Option<User>> {
     let row: Option<UserRow> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            r#"select u.user_id, u.account_id, u.email, u.role, u.is_admin, u.email_verified_at,
+            r#"select u.user_id, a.account_id, u.email, m.role, u.is_admin, u.email_verified_at,
                       a.name as account_name, a.time_zone
                from   "user" u
-               join   account a on a.account_id = u.account_id
-               where  u.user_id = $1"#,
+               join   member m on m.user_id = u.user_id
+               join   account a on a.account_id = m.account_id
+               where  u.user_id = $1
+               order  by case when m.account_id = $2 then 0 when m.account_id = u.account_id then 1 else 2 end,
+                         m.created_at, m.account_id
+               limit  1"#,
         )
         .bind(user_id)
+        .bind(chosen)
         .fetch_optional(conn)
         .await
     })?;
@@ -128,7 +139,7 @@ pub async fn load_user_id(server: &Server, email: &Email) -> Result<Option<UserI
 pub async fn create_verified(tx: &mut Tx, clock: &Clock, new: NewUser) -> Result<User> {
     let (email, role, is_admin) = (new.email.to_string(), new.role, new.is_admin);
     let Some(user_id) = insert_user(tx, clock, new).await? else {
-        return Err(domain::denial::Denial::Conflict { problem: format!("{email} has an account already.") }.into());
+        return Err(Denial::Conflict { problem: format!("{email} has an account already.") }.into());
     };
     set_verified(tx, &user_id, clock.now()).await?;
     let (account_id, account_name, time_zone): (AccountId, String, String) = on_tx!(tx, conn => {
@@ -170,34 +181,36 @@ pub async fn make_admin(server: &Server, email: &str, password: &SecretString) -
 
 /// Adds the user, with their account if it is new; `None` if the e-mail is taken, and then the caller must roll back.
 async fn insert_user(tx: &mut Tx, clock: &Clock, new: NewUser) -> Result<Option<UserId>> {
-    let now = clock.now();
     let account_id = match new.account {
         NewAccount::Join(account_id) => account_id,
         NewAccount::Open { name, time_zone } => open_account(tx, clock, &name, &time_zone).await?,
     };
     let user_id = UserId::new(clock.new_id());
-    let inserted = on_tx!(tx, conn => {
-        sqlx::query_scalar::<_, UserId>(
-            r#"insert into "user" (user_id, account_id, email, password_hash, role, is_admin, created_at)
-               values ($1, $2, $3, $4, $5, $6, $7)
-               on conflict (email) do nothing
-               returning user_id"#,
+    let inserted = on_tx!(&mut *tx, conn => {
+        sqlx::query(
+            r#"insert into "user" (user_id, account_id, email, password_hash, is_admin, created_at)
+               values ($1, $2, $3, $4, $5, $6)
+               on conflict (email) do nothing"#,
         )
         .bind(&user_id)
         .bind(&account_id)
         .bind(&new.email)
         .bind(&new.password)
-        .bind(new.role.as_str())
         .bind(i64::from(new.is_admin))
-        .bind(now)
-        .fetch_optional(conn)
+        .bind(clock.now())
+        .execute(conn)
         .await
+        .map(|done| done.rows_affected())
     })?;
-    Ok(inserted)
+    if inserted == 0 {
+        return Ok(None);
+    }
+    member::insert(tx, clock, &account_id, &user_id, new.role).await?;
+    Ok(Some(user_id))
 }
 
 /// Opens an account with a balance of zero.
-async fn open_account(tx: &mut Tx, clock: &Clock, name: &str, time_zone: &str) -> Result<AccountId> {
+pub(crate) async fn open_account(tx: &mut Tx, clock: &Clock, name: &str, time_zone: &str) -> Result<AccountId> {
     let account_id = AccountId::new(clock.new_id());
     on_tx!(&mut *tx, conn => {
         sqlx::query(

@@ -5,7 +5,7 @@
 use super::run::{Plan, Reader, run};
 use super::{Answer, Run, RunRequest, Who, load_run};
 use crate::Server;
-use crate::account::User;
+use crate::account::{Permission, User};
 use crate::error::{Error, Result};
 use crate::ledger::Started;
 use crate::provider::{CallBody, Dialect, Prompt, Provider, UpstreamCall};
@@ -41,6 +41,7 @@ struct Decided {
 /// Starts a run from a page and returns once its credit is held. The same id again is the same run, and no second
 /// charge. The run goes on whatever becomes of the page; follow it at `/runs/{id}`.
 pub async fn start(server: &Server, user: &User, request: RunRequest) -> Result<ExecutionId> {
+    user.require(Permission::RunTasks)?;
     let who = Who::from(user);
     let id = request.execution_id.clone();
     if let Some(live) = server.runs.find(&id)

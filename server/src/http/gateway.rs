@@ -3,7 +3,8 @@
 
 use super::dialect::error_response;
 use crate::Server;
-use crate::api_key;
+use crate::account::Permission;
+use crate::api_key::{self, ApiCaller};
 use crate::error::{Error, Result};
 use crate::execution::{Answer, Call, Closed, Who, start_call};
 use crate::provider::Dialect;
@@ -34,7 +35,7 @@ static NOTE: HeaderName = HeaderName::from_static("x-tokenbank-note");
 /// A request of an official client, from its key to the head of the answer.
 pub(super) async fn respond(server: &Server, dialect: Dialect, headers: HeaderMap, body: ReadBody) -> Response {
     let answered = async {
-        let who = caller(server, &headers).await?;
+        let who = runner(server, &headers).await?;
         start_call(server, who, Call { dialect, body: whole(server, body)?, headers }).await
     };
     match answered.await {
@@ -45,11 +46,22 @@ pub(super) async fn respond(server: &Server, dialect: Dialect, headers: HeaderMa
 
 /// Who calls: by `Authorization: Bearer tb_…`, or `x-api-key` as Anthropic's clients send it.
 pub(super) async fn caller(server: &Server, headers: &HeaderMap) -> Result<Who> {
+    authenticated(server, headers).await.map(Who::from)
+}
+
+async fn authenticated(server: &Server, headers: &HeaderMap) -> Result<ApiCaller> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer =
         text("authorization").and_then(|value| value.strip_prefix("Bearer ").or(value.strip_prefix("bearer ")));
     let key = text("x-api-key").or(bearer).ok_or(Denial::NotSignedIn)?;
-    api_key::authenticate(server, key.trim()).await.map(Who::from)
+    api_key::authenticate(server, key.trim()).await
+}
+
+/// Who calls, if their role may run something.
+async fn runner(server: &Server, headers: &HeaderMap) -> Result<Who> {
+    let caller = authenticated(server, headers).await?;
+    caller.require(Permission::RunTasks)?;
+    Ok(Who::from(caller))
 }
 
 /// The body, or a denial that says why there is none.

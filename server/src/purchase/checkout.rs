@@ -5,7 +5,7 @@
 use super::complete::{self, Effect};
 use super::{PurchaseRow, PurchaseState};
 use crate::Server;
-use crate::account::{Role, User};
+use crate::account::{Permission, User};
 use crate::error::{Error, Result};
 use crate::stripe::Failure;
 use crate::stripe::client::NewCheckout;
@@ -144,12 +144,7 @@ async fn replace_customer(server: &Server, row: &PurchaseRow, gone: &CustomerId,
 }
 
 async fn check_may_buy(server: &Server, user: &User) -> Result<()> {
-    match user.role {
-        Role::Owner | Role::Admin | Role::Billing => {}
-        Role::Developer | Role::Viewer => {
-            return Err(Denial::Forbidden { what: "buy credits".to_owned() }.into());
-        }
-    }
+    user.require(Permission::ManageBilling)?;
     let frozen: Option<Option<String>> = on_read!(&server.db, conn => {
         sqlx::query_scalar("select frozen_reason from account where account_id = $1")
             .bind(&user.account_id)

@@ -13,11 +13,11 @@ use domain::rate::{ModelRate, Prices, RateBook};
 use sandbox::{Fault, Rule, Sandbox};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use server::account::{User, load_user};
+use server::account::{Role, User, load_user};
 use server::execution::{Run, RunRequest, RunState, load_run};
 use server::ledger::{Balance, load_balance};
 use server::session::{self, Session};
-use server::{Server, api_key, on_tx};
+use server::{Server, api_key, member, on_tx};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl Node {
 
         let account_id = if dollars > 0 { world.account_with(dollars).await } else { world.account().await };
         let user = user_of(world, &account_id).await;
-        let (_, key) = api_key::create(&server, &user.user_id, "it").await.unwrap();
+        let (_, key) = api_key::create(&server, &user, "it").await.unwrap();
         let url = serve(&server, &user).await;
         Node { server, url, user, key: key.expose_secret().to_owned() }
     }
@@ -287,8 +287,8 @@ async fn user_of(world: &World, account_id: &AccountId) -> User {
     let mut tx = world.db().begin().await.unwrap();
     on_tx!(&mut tx, conn => {
         sqlx::query(
-            r#"insert into "user" (user_id, account_id, email, password_hash, role, is_admin, email_verified_at, created_at)
-               values ($1, $2, $3, '', 'owner', 0, $4, $4)"#,
+            r#"insert into "user" (user_id, account_id, email, password_hash, is_admin, email_verified_at, created_at)
+               values ($1, $2, $3, '', 0, $4, $4)"#,
         )
         .bind(&user_id)
         .bind(account_id)
@@ -299,6 +299,7 @@ async fn user_of(world: &World, account_id: &AccountId) -> User {
         .map(drop)
     })
     .unwrap();
+    member::insert(&mut tx, &world.clock, account_id, &user_id, Role::Owner).await.unwrap();
     tx.commit().await.unwrap();
     load_user(&world.server, &user_id).await.unwrap().unwrap()
 }

@@ -226,7 +226,7 @@ async fn no_password_token_session_or_key_is_logged_or_stored() {
         // By subject: "Confirm your e-mail" comes before "Reset your password".
         account::verify_email(&server, &tokens[0]).await.unwrap();
         account::reset_password(&server, &tokens[1], &SecretString::from("canary reset password")).await.unwrap();
-        let (_, key) = server::api_key::create(&server, &user.user_id, "ci").await.unwrap();
+        let (_, key) = server::api_key::create(&server, &user, "ci").await.unwrap();
         let key = secrecy::ExposeSecret::expose_secret(&key).to_owned();
         server::api_key::authenticate(&server, &key).await.unwrap();
 

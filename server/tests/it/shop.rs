@@ -13,7 +13,7 @@ use server::account::{Role, User};
 use server::config::Config;
 use server::job::run_jobs_until_idle;
 use server::purchase::{self, Purchase, PurchaseState};
-use server::{Server, http, http_client, ledger, on_read, on_tx};
+use server::{Server, http, http_client, ledger, member, on_read, on_tx};
 use sha2::Sha256;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -249,8 +249,8 @@ pub async fn insert_user(world: &World, account_id: AccountId) -> User {
     let mut tx = world.db().begin().await.unwrap();
     on_tx!(&mut tx, conn => {
         sqlx::query(
-            "insert into \"user\" (user_id, account_id, email, password_hash, role, is_admin, email_verified_at, created_at)
-             values ($1, $2, $3, 'none', 'owner', 0, $4, $4)",
+            "insert into \"user\" (user_id, account_id, email, password_hash, is_admin, email_verified_at, created_at)
+             values ($1, $2, $3, 'none', 0, $4, $4)",
         )
         .bind(&user_id)
         .bind(&account_id)
@@ -261,6 +261,7 @@ pub async fn insert_user(world: &World, account_id: AccountId) -> User {
         .map(drop)
     })
     .unwrap();
+    member::insert(&mut tx, &world.clock, &account_id, &user_id, Role::Owner).await.unwrap();
     tx.commit().await.unwrap();
     User {
         user_id,
