@@ -27,7 +27,7 @@ const MOST_UNPAID: i64 = 30;
 /// of the purchase if it is paid. `purchase_id` was made when the form was rendered, so a second click is harmless: it
 /// answers with the same Checkout. Nothing is charged or granted here.
 ///
-/// Denials: `UnknownPack`, `AccountFrozen`, `Forbidden`, `NotFound` (the id is somebody else's), `Invalid` (not an id),
+/// Denials: `UnknownPack`, `AccountFrozen`, `RoleMayNot`, `NotFound` (the id is somebody else's), `Invalid` (not an id),
 /// `Conflict` (the id belongs to another pack, or its Checkout has ended), `TooManyAttempts`, `Upstream`.
 pub async fn start(server: &Server, user: &User, pack_id: &PackId, purchase_id: PurchaseId) -> Result<String> {
     check_may_buy(server, user).await?;
