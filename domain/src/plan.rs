@@ -70,7 +70,7 @@ pub struct PlanLimits {
     pub support: String,
     /// The promised availability, in hundredths of a percent; `None` if there is no promise.
     pub sla: Option<BasisPoints>,
-    /// What a day may cost on our keys; `None` is by agreement.
+    /// What a day may cost on our keys; `None` is no cap of ours.
     pub daily_spend_cap: Option<Usd>,
     /// Classes of models that our keys do not run for this plan.
     pub refused_classes: Vec<ModelClass>,
@@ -92,7 +92,7 @@ impl PlanPrice {
     pub fn byok_saving_percent(&self) -> Option<i64> {
         let standard = self.standard.filter(|price| price.is_positive())?;
         let saving = i128::from(standard.checked_sub(self.byok?)?.nanos());
-        crate::money::ratio_half_up(saving, i128::from(standard.nanos()), 100)
+        crate::money::ratio_half_up(saving, i128::from(standard.nanos()), 100).filter(|&percent| percent > 0)
     }
 }
 
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_plan_costs_what_it_costs_on_the_day() {
-        let text = include_str!("../../catalogue/tiers.toml").replace(
+        let text = crate::catalogue::tests::TIERS.replace(
             r#"[{ from = 2026-01-01, standard = "9.00", byok = "5.00" }]"#,
             r#"[{ from = 2026-01-01, until = 2026-06-01, standard = "9.00", byok = "5.00" },
                 { from = 2026-06-01, standard = "12.00", byok = "6.00" }]"#,

@@ -24,8 +24,8 @@ pub struct Settings {
     /// The address users type, such as `https://bank.example.com`.
     #[arg(long, env = "TOKENBANK_PUBLIC_URL")]
     pub public_url: Option<String>,
-    /// A catalogue file; unset, the built-in `tiers` is used.
-    #[arg(long, env = "TOKENBANK_CATALOGUE")]
+    /// What is sold: `tiers`, `legionis`, or a catalogue file.
+    #[arg(long, env = "TOKENBANK_CATALOGUE", value_name = "tiers|legionis|FILE")]
     pub catalogue: Option<PathBuf>,
     /// Stripe's secret key, `sk_…`.
     #[arg(long, env = "STRIPE_SECRET_KEY", hide_env_values = true)]

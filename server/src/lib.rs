@@ -63,6 +63,7 @@ pub struct Parts {
     pub stripe: stripe::Client,
     /// What is offered, and at which prices; both change while we run.
     pub catalogue: ArcSwap<Catalogue>,
+    pub catalogue_versions: catalogue::Versions,
     pub rates: ArcSwap<RateBook>,
     pub http: reqwest::Client,
     pub providers: provider::Providers,
@@ -82,11 +83,12 @@ impl Server {
     pub async fn open(config: Config, clock: Clock) -> Result<Server> {
         let db = open_database(&config.database).await?;
         db.migrate().await?;
-        let catalogue = catalogue::load(config.catalogue.as_deref())?;
+        let catalogue = catalogue::choose(&db, &clock, config.catalogue.as_deref()).await?;
         rate::seed(&db, &clock, &catalogue).await?;
         let rates = rate::load_book(&db).await?;
         Ok(Server(Arc::new(Parts {
             catalogue: ArcSwap::from_pointee(catalogue),
+            catalogue_versions: catalogue::Versions::default(),
             stripe: stripe::Client::new(&config.stripe)?,
             rates: ArcSwap::from_pointee(rates),
             http: http_client::build()?,

@@ -133,7 +133,7 @@ fn demo_config(
         database,
         listen: address,
         public_url: format!("http://{address}"),
-        catalogue: None,
+        catalogue: arguments.catalogue.clone(),
         stripe: Stripe {
             secret_key: SecretString::from("sk_test_sandbox".to_owned()),
             webhook_secret: SecretString::from(webhook_secret),

@@ -51,6 +51,9 @@ pub struct DemoArguments {
     /// `postgres://…`; unset, SQLite in the data folder.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// What is sold: `tiers`, `legionis`, or a catalogue file.
+    #[arg(long, env = "TOKENBANK_CATALOGUE", value_name = "tiers|legionis|FILE")]
+    catalogue: Option<PathBuf>,
     /// Days of sample history to make when the database is empty.
     #[arg(long, default_value_t = 90)]
     seed_days: u32,

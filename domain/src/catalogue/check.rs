@@ -3,9 +3,10 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
-use super::file::{File, LimitsRow, ModelRow, PackRow, PlanRow, SkillRow, TrialRow};
+use super::file::{File, LimitsRow, ModelRow, PackRow, PlanRow, PriceRow, SkillRow, TrialRow};
 use super::{TrialKind, TrialModels};
 use crate::money::BasisPoints;
+use crate::plan::Allowance;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
@@ -22,6 +23,9 @@ fn refuse<T>(span: Range<usize>, message: String) -> Result<T, Problem> {
 
 /// Refuses a file that cannot be sold from: the first mistake, in the order of the file's parts.
 pub(super) fn check(file: &File) -> Result<(), Problem> {
+    if file.version.get_ref().trim().is_empty() {
+        return refuse(file.version.span(), "a version without a name cannot be told from another".to_owned());
+    }
     unique("plan", file.plans.iter().map(|plan| &plan.id))?;
     unique("pack", file.packs.iter().map(|pack| &pack.id))?;
     unique("trial", file.trials.iter().map(|trial| &trial.kind))?;
@@ -30,10 +34,13 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     limits(file.limits.get_ref())?;
     for plan in &file.plans {
         check_plan(plan, &file.models)?;
+        let first = plan.prices.get_ref().first().map(|price| price.get_ref().from.0);
+        if first.is_none_or(|first| first > file.effective_at.get_ref().0) {
+            let message = format!("no price of `{}` counts yet on that day", plan.id.get_ref());
+            return refuse(file.effective_at.span(), message);
+        }
     }
-    if !file.plans.iter().any(|plan| plan.id.get_ref() == file.signup_plan.get_ref()) {
-        return refuse(file.signup_plan.span(), format!("there is no plan `{}`", file.signup_plan.get_ref()));
-    }
+    check_signup_plan(file)?;
     for pack in &file.packs {
         check_pack(pack, BasisPoints(file.markup_basis_points.into()))?;
     }
@@ -88,9 +95,7 @@ fn check_plan(plan: &PlanRow, models: &[ModelRow]) -> Result<(), Problem> {
         return refuse(plan.prices.span(), format!("plan `{}` has no price", plan.id.get_ref()));
     }
     for price in prices {
-        if price.get_ref().until.is_some_and(|until| until.0 <= price.get_ref().from.0) {
-            return refuse(price.span(), "this price ends before it begins".to_owned());
-        }
+        check_price(price)?;
     }
     for pair in prices.windows(2) {
         let [earlier, later] = pair else { continue };
@@ -102,11 +107,47 @@ fn check_plan(plan: &PlanRow, models: &[ModelRow]) -> Result<(), Problem> {
     match (&plan.throttled_after, &plan.throttled_to_a_minute) {
         (Some(after), None) => refuse(after.span(), "`throttled_to_a_minute` is missing beside this".to_owned()),
         (None, Some(rate)) => refuse(rate.span(), "`throttled_after` is missing beside this".to_owned()),
-        (Some(_), Some(_)) | (None, None) => Ok(()),
+        (Some(after), Some(_)) => match plan.executions_a_month.0 {
+            Allowance::AtMost(most) if *after.get_ref() >= most => {
+                refuse(after.span(), format!("the throttle after {} of {most} is never reached", after.get_ref()))
+            }
+            Allowance::AtMost(_) | Allowance::Unlimited => Ok(()),
+        },
+        (None, None) => Ok(()),
     }?;
     for model in &plan.refused_models {
         if !models.iter().any(|known| known.id.get_ref() == model.get_ref()) {
             return refuse(model.span(), format!("there is no model `{}`", model.get_ref()));
+        }
+    }
+    Ok(())
+}
+
+fn check_price(price: &Spanned<PriceRow>) -> Result<(), Problem> {
+    if price.get_ref().until.is_some_and(|until| until.0 <= price.get_ref().from.0) {
+        return refuse(price.span(), "this price ends before it begins".to_owned());
+    }
+    for amount in [price.get_ref().standard.0, price.get_ref().byok.0].into_iter().flatten() {
+        if amount.to_cents_exact().is_none() {
+            return refuse(price.span(), format!("{amount} cannot be charged: it is not whole cents"));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody has agreed to pay for the plan that an account begins with.
+fn check_signup_plan(file: &File) -> Result<(), Problem> {
+    let id = file.signup_plan.get_ref();
+    let Some(plan) = file.plans.iter().find(|plan| plan.id.get_ref() == id) else {
+        return refuse(file.signup_plan.span(), format!("there is no plan `{id}`"));
+    };
+    for price in plan.prices.get_ref() {
+        if [price.get_ref().standard.0, price.get_ref().byok.0]
+            .iter()
+            .any(|amount| amount.is_none_or(|amount| !amount.is_zero()))
+        {
+            let message = format!("a new account pays nothing, so `{id}` must cost \"0.00\"");
+            return refuse(price.span(), message);
         }
     }
     Ok(())

@@ -26,7 +26,11 @@ pub struct CatalogueError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    version: String,
+    pub version: Spanned<String>,
+    pub effective_at: Spanned<Day>,
+    /// Read before, by `source`: the text that is parsed has the included files at its end.
+    #[serde(default, rename = "include")]
+    _include: Vec<String>,
     pub signup_plan: Spanned<PlanId>,
     pub markup_basis_points: u16,
     stripe_fee: FeeRow,
@@ -85,7 +89,7 @@ pub(super) struct PlanRow {
     pay_per_use: PayPerUse,
     pub prices: Spanned<Vec<Spanned<PriceRow>>>,
     running_agents: Count,
-    executions_a_month: Count,
+    pub executions_a_month: Count,
     pub throttled_after: Option<Spanned<u64>>,
     pub throttled_to_a_minute: Option<Spanned<u64>>,
     sandbox_tries_a_day: Count,
@@ -107,8 +111,8 @@ pub(super) struct PlanRow {
 pub(super) struct PriceRow {
     pub from: Day,
     pub until: Option<Day>,
-    standard: AgreedAmount,
-    byok: AgreedAmount,
+    pub standard: AgreedAmount,
+    pub byok: AgreedAmount,
 }
 
 #[derive(Deserialize)]
@@ -170,7 +174,7 @@ pub(super) fn parse(text: &str) -> Result<Catalogue, CatalogueError> {
     Ok(file.into_catalogue())
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
+pub(super) fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|&byte| byte == b'\n').count().saturating_add(1)
 }
 
@@ -178,7 +182,8 @@ impl File {
     fn into_catalogue(self) -> Catalogue {
         let limits = self.limits.into_inner();
         Catalogue {
-            version: self.version,
+            version: self.version.into_inner(),
+            effective_at: self.effective_at.into_inner().0,
             signup_plan: self.signup_plan.into_inner(),
             markup: BasisPoints(self.markup_basis_points.into()),
             stripe_fee: StripeFee {
@@ -306,10 +311,10 @@ pub(super) struct Amount(pub Usd);
 
 /// Dollars in quotes, or `"custom"` for a price by agreement.
 #[derive(Clone, Copy)]
-struct AgreedAmount(Option<Usd>);
+pub(super) struct AgreedAmount(pub Option<Usd>);
 
 /// A number, or `"unlimited"`.
-struct Count(Allowance);
+pub(super) struct Count(pub Allowance);
 
 /// A list of models, or `"all"`.
 pub(super) struct ModelsOrAll(pub TrialModels);

@@ -4,9 +4,11 @@
 
 mod check;
 mod file;
+mod source;
 mod trial;
 
 pub use file::CatalogueError;
+pub use source::{Source, SourceError};
 pub use trial::{Trial, TrialKind, TrialModels};
 
 use crate::denial::Denial;
@@ -27,6 +29,8 @@ crate::text_enum! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalogue {
     pub version: String,
+    /// From when on it counts for new customers; earlier ones stay on the version they bought.
+    pub effective_at: Timestamp,
     /// The plan of a new account.
     pub signup_plan: PlanId,
     /// What a pack costs above the credit that is bought.
@@ -182,13 +186,27 @@ impl Catalogue {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::plan::{Allowance, PayPerUse};
     use crate::rate::{ModelRate, RateBook, litellm};
 
     pub const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
-    const TIERS: &str = include_str!("../../../catalogue/tiers.toml");
+    pub const TIERS: &str = concat!(
+        include_str!("../../../catalogue/tiers.toml"),
+        include_str!("../../../catalogue/models.toml"),
+        include_str!("../../../catalogue/skills.toml"),
+    );
+    const LEGIONIS: &str = concat!(
+        include_str!("../../../catalogue/legionis.toml"),
+        include_str!("../../../catalogue/models.toml"),
+        include_str!("../../../catalogue/skills.toml"),
+    );
 
     pub fn tiers() -> Catalogue {
         Catalogue::parse(TIERS).unwrap()
+    }
+
+    pub fn legionis() -> Catalogue {
+        Catalogue::parse(LEGIONIS).unwrap()
     }
 
     /// The shipped rates of the catalogue's models.
@@ -261,6 +279,19 @@ pub(crate) mod tests {
             ("running_agents = 3", "running_agents = -3", "is negative"),
             ("running_agents = 3", "running_agents = \"many\"", "\"unlimited\""),
             ("throttled_to_a_minute = 1", "", "`throttled_to_a_minute` is missing"),
+            ("version = \"tiers-2026-11\"", "version = \" \"", "without a name"),
+            ("effective_at = 2026-01-01", "effective_at = 2025-12-31", "no price of `free` counts yet"),
+            ("throttled_after = 3_000", "throttled_after = 5_000", "is never reached"),
+            (
+                "prices = [{ from = 2026-01-01, standard = \"0.00\", byok = \"0.00\" }]",
+                "prices = [{ from = 2026-01-01, standard = \"1.00\", byok = \"0.00\" }]",
+                "a new account pays nothing",
+            ),
+            (
+                "prices = [{ from = 2026-01-01, standard = \"9.00\", byok = \"5.00\" }]",
+                "prices = [{ from = 2026-01-01, standard = \"9.005\", byok = \"5.00\" }]",
+                "is not whole cents",
+            ),
             ("days = 14", "days = 0", "a trial of no days"),
             ("amount = \"5.00\"", "amount = \"0.00\"", "needs an amount to spend"),
             ("models = \"all\"", "models = \"some\"", "or \"all\""),
@@ -286,6 +317,25 @@ pub(crate) mod tests {
             assert!(off == 0 || (off == 1 && (wrong.is_empty() || wrong.contains("colour"))), "{wrong}: {error}");
             assert!(error.message.contains(reason), "{wrong}: {error}");
         }
+    }
+
+    /// Spec §1: fees between $10 and $25, nothing included, managed use from credits; the same skills and packs.
+    #[test]
+    fn legionis_is_platform_fees_and_credits() {
+        let (catalogue, tiers) = (legionis(), tiers());
+        assert_eq!((&catalogue.packs, &catalogue.skills), (&tiers.packs, &tiers.skills));
+        assert_eq!((&catalogue.models, catalogue.markup), (&tiers.models, tiers.markup));
+        let fees: Vec<_> = catalogue.plans.iter().filter(|plan| plan.listed).map(|plan| plan.price_at(NOW)).collect();
+        assert_eq!(fees.len(), 3);
+        for price in fees.into_iter().flatten() {
+            assert_eq!((price.standard, price.byok_saving_percent()), (price.byok, None), "one fee, whoever's key");
+            assert!((10..=25).contains(&(price.standard.unwrap().to_cents_exact().unwrap().0 / 100)));
+        }
+        for plan in &catalogue.plans {
+            assert_eq!(plan.limits.executions_a_month, Allowance::AtMost(0), "{}", plan.id);
+            assert_eq!(plan.pay_per_use, PayPerUse::Always, "{}", plan.id);
+        }
+        assert_eq!(catalogue.trials.len(), 3);
     }
 
     /// Spec §3, "Trials".

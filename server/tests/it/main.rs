@@ -10,6 +10,7 @@ mod site;
 mod support;
 
 mod api_keys;
+mod catalogue;
 mod execution;
 mod gateway;
 mod guard;
