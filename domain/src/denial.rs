@@ -69,6 +69,10 @@ pub enum Denial {
     NoPlatformKey { provider: String },
     /// This request came from another site.
     CrossSite,
+    /// The card on file was declined, or its bank wants to ask; in Stripe's words.
+    PaymentDeclined { problem: String },
+    /// The price for own keys needs a key that works.
+    NoUsableKey,
     /// The same request is being worked on, or was answered with another body.
     Conflict { problem: String },
 }
@@ -114,6 +118,8 @@ impl Denial {
             Denial::ProviderBusy { .. } => "provider_busy",
             Denial::NoPlatformKey { .. } => "no_platform_key",
             Denial::CrossSite => "cross_site",
+            Denial::PaymentDeclined { .. } => "payment_declined",
+            Denial::NoUsableKey => "no_usable_key",
             Denial::Conflict { .. } => "conflict",
         }
     }
@@ -121,7 +127,7 @@ impl Denial {
     /// The HTTP status an API client gets.
     pub const fn status(&self) -> u16 {
         match self {
-            Denial::InsufficientCredit { .. } | Denial::PlanLimit { .. } => 402,
+            Denial::InsufficientCredit { .. } | Denial::PlanLimit { .. } | Denial::PaymentDeclined { .. } => 402,
             Denial::ReservedByRunningWork { .. }
             | Denial::Throttled { .. }
             | Denial::DailyCap { .. }
@@ -139,6 +145,7 @@ impl Denial {
             Denial::UnpricedModel { .. } | Denial::Invalid { .. } => 400,
             Denial::PromptTooLong { .. } => 413,
             Denial::PriceChanged { .. }
+            | Denial::NoUsableKey
             | Denial::FundingChanged { .. }
             | Denial::TrialTaken
             | Denial::Conflict { .. } => 409,
@@ -180,6 +187,8 @@ impl Denial {
             | Denial::Upstream { .. }
             | Denial::NoPlatformKey { .. }
             | Denial::CrossSite
+            | Denial::PaymentDeclined { .. }
+            | Denial::NoUsableKey
             | Denial::Conflict { .. } => None,
         }
     }
@@ -273,6 +282,12 @@ impl Denial {
             Denial::CrossSite => {
                 "This request came from another site and was refused. Open the page itself.".to_owned()
             }
+            Denial::PaymentDeclined { problem } => {
+                format!("{problem} Nothing was charged and nothing was changed. Change the card, then try again.")
+            }
+            Denial::NoUsableKey => "The price for your own keys needs at least one provider key that works, and this account has none. \
+                                    Nothing was changed. Keep the standard price until you have added a key."
+                .to_owned(),
             Denial::Conflict { problem } => problem.clone(),
         }
     }
@@ -317,7 +332,9 @@ impl Denial {
             | Denial::ProviderBusy { .. }
             | Denial::NoPlatformKey { .. }
             | Denial::CrossSite
+            | Denial::NoUsableKey
             | Denial::Conflict { .. } => Vec::new(),
+            Denial::PaymentDeclined { .. } => vec![remedy("Change the card", "/plan#payment")],
         }
     }
 

@@ -45,6 +45,8 @@ id!(
     LotId,
     /// One purchase of a pack; also its idempotency key at Stripe.
     PurchaseId,
+    /// One change of a plan that somebody asked for; also its idempotency key at Stripe.
+    PlanChangeId,
     /// One background job.
     JobId,
     /// A plan of the catalogue, such as `free`.

@@ -9,8 +9,6 @@ use crate::period::Period;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How long an account keeps its plan after a renewal was not paid. Then it is suspended until it pays.
-pub const GRACE_SECONDS: i64 = 14 * 86_400;
 /// More seats than any account has; guards against a slip of the keyboard.
 pub const MOST_SEATS: u32 = 1_000;
 
@@ -96,12 +94,18 @@ pub enum Standing {
     Without,
 }
 
-/// Where an account stands by its subscription. `unpaid_since` is when the first renewal failed that is still open.
-pub fn standing(status: SubscriptionStatus, unpaid_since: Option<Timestamp>, now: Timestamp) -> Standing {
+/// Where an account stands by its subscription. `unpaid_since` is when the first renewal failed that is still open,
+/// `grace_days` how long the plan stays after that (the catalogue's `past_due_days`).
+pub fn standing(
+    status: SubscriptionStatus,
+    unpaid_since: Option<Timestamp>,
+    grace_days: u32,
+    now: Timestamp,
+) -> Standing {
     match status {
         SubscriptionStatus::Active | SubscriptionStatus::Trialing => Standing::InOrder,
         SubscriptionStatus::PastDue => {
-            let until = unpaid_since.unwrap_or(now).plus_seconds(GRACE_SECONDS);
+            let until = unpaid_since.unwrap_or(now).plus_seconds(i64::from(grace_days).saturating_mul(86_400));
             if now < until { Standing::Grace { until } } else { Standing::Suspended }
         }
         SubscriptionStatus::Unpaid | SubscriptionStatus::Paused => Standing::Suspended,
@@ -193,16 +197,17 @@ mod tests {
     }
 
     #[test]
-    fn grace_lasts_two_weeks_from_the_first_failure() {
-        let since = NOW.plus_seconds(-GRACE_SECONDS);
-        let past_due = |since| standing(SubscriptionStatus::PastDue, since, NOW);
+    fn grace_lasts_from_the_first_failure_until_its_last_second() {
+        const DAYS: u32 = 14;
+        let since = NOW.plus_seconds(-14 * 86_400);
+        let past_due = |since| standing(SubscriptionStatus::PastDue, since, DAYS, NOW);
         assert_eq!(past_due(Some(since)), Standing::Suspended);
         assert_eq!(past_due(Some(since.plus_seconds(1))), Standing::Grace { until: NOW.plus_seconds(1) });
-        assert_eq!(past_due(None), Standing::Grace { until: NOW.plus_seconds(GRACE_SECONDS) });
-        assert_eq!(standing(SubscriptionStatus::Active, Some(since), NOW), Standing::InOrder);
-        assert_eq!(standing(SubscriptionStatus::Unpaid, None, NOW), Standing::Suspended);
+        assert_eq!(past_due(None), Standing::Grace { until: NOW.plus_seconds(14 * 86_400) });
+        assert_eq!(standing(SubscriptionStatus::Active, Some(since), DAYS, NOW), Standing::InOrder);
+        assert_eq!(standing(SubscriptionStatus::Unpaid, None, DAYS, NOW), Standing::Suspended);
         for status in SubscriptionStatus::ALL {
-            let without = standing(*status, None, NOW) == Standing::Without;
+            let without = standing(*status, None, DAYS, NOW) == Standing::Without;
             assert_eq!(without, status.is_over() || *status == SubscriptionStatus::Incomplete, "{status}");
         }
     }

@@ -31,6 +31,12 @@ impl Clock {
         if stands_at == i64::MIN { machine_seconds() + self.moved_by.load(Ordering::SeqCst) } else { stands_at }
     }
 
+    /// When webhooks are signed: a clock that was moved ahead of the machine's still delivers today.
+    pub fn delivers_at(&self) -> i64 {
+        let stands_at = self.stands_at.load(Ordering::SeqCst);
+        if stands_at == i64::MIN { machine_seconds() } else { stands_at }
+    }
+
     /// Moves the time forward.
     pub fn advance_seconds(&self, seconds: i64) {
         if self.stands_at.load(Ordering::SeqCst) == i64::MIN {

@@ -38,6 +38,9 @@ fn router(world: World) -> Router {
             "/checkout/{session}/authenticate",
             get(stripe::page::show_authentication).post(stripe::page::authenticate),
         )
+        .route("/invoice/{invoice}", get(stripe::invoice_page::show).post(stripe::invoice_page::submit))
+        .route("/invoice/{invoice}/pdf", get(stripe::invoice_page::show))
+        .route("/portal/{session}", get(stripe::portal::show).post(stripe::portal::submit))
         .route("/anthropic/v1/messages", post(provider::anthropic::messages))
         .route("/anthropic/v1/messages/count_tokens", post(provider::anthropic::count_tokens))
         .route("/anthropic/v1/models", get(provider::anthropic::models))
@@ -56,6 +59,8 @@ fn router(world: World) -> Router {
         .route("/control/redeliver", post(redeliver))
         .route("/control/pay", post(pay))
         .route("/control/settle", post(settle))
+        .route("/control/card", post(set_card))
+        .route("/control/billed", get(list_billed))
         .route("/control/stripe-fault", post(set_stripe_fault))
         .route("/control/fault", post(inject))
         .route("/control/clear-faults", post(clear_faults))
@@ -153,6 +158,26 @@ async fn pay(State(world): State<World>, Json(payment): Json<Payment>) -> Json<V
 async fn settle(State(world): State<World>) -> Json<Value> {
     stripe::pay::settle(&world);
     done()
+}
+
+#[derive(Deserialize)]
+struct NewCard {
+    customer: String,
+    card: String,
+}
+
+async fn set_card(State(world): State<World>, Json(new): Json<NewCard>) -> Json<Value> {
+    stripe::set_card(&world, &new.customer, &new.card);
+    done()
+}
+
+#[derive(Deserialize)]
+struct Billed {
+    kind: String,
+}
+
+async fn list_billed(State(world): State<World>, Query(query): Query<Billed>) -> Json<Value> {
+    Json(json!(stripe::billed(&world, &query.kind)))
 }
 
 async fn set_stripe_fault(State(world): State<World>, Json(fault): Json<ApiFault>) -> Json<Value> {

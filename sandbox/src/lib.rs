@@ -171,6 +171,21 @@ impl Sandbox {
         stripe::pay::settle(&self.world);
     }
 
+    /// Gives a customer another card, which their subscription pays with from now on.
+    pub fn set_card(&self, customer_id: &str, card_number: &str) {
+        stripe::set_card(&self.world, customer_id, card_number);
+    }
+
+    /// Every `subscription`, `invoice` or `meter_event`, oldest first, as the API answers it.
+    pub fn billed(&self, kind: &str) -> Vec<Value> {
+        stripe::billed(&self.world, kind)
+    }
+
+    /// Edits something as a person does in Stripe's dashboard: `POST` of a form to a path such as `/v1/prices/price_1`.
+    pub fn edit(&self, path: &str, form: &str) -> Result<Value, String> {
+        stripe::edit(&self.world, path, form)
+    }
+
     /// Every event of Stripe's, oldest first.
     pub fn stripe_events(&self) -> Vec<Value> {
         stripe::event::all(&self.world)

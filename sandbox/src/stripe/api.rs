@@ -8,9 +8,9 @@ use super::idempotency::Replay;
 use super::list;
 use super::params::Params;
 use super::payment_intent::{self, Intent};
-use super::price;
 use super::store::{Call, Cause};
 use super::{ApiFault, ApiFaultKind, VERSION};
+use super::{collect, invoice, meter, portal, price, product, promotion, renewal, setup, subscription};
 use crate::task::lock;
 use crate::world::World;
 use axum::body::Body;
@@ -58,6 +58,7 @@ pub async fn handle(State(world): State<World>, method: Method, uri: Uri, header
         let cause = Cause { request_id: Some(request_id.clone()), idempotency_key: key.clone() };
         let mut call = Call { world: &world, store: &mut store, now: world.clock.now(), cause };
         checkout::expire_due(&mut call);
+        renewal::run_due(&mut call);
         let known = match key.as_deref().filter(|_| remembers) {
             Some(key) => call.store.answers.find(key, &path, &params, call.now),
             None => Ok(None),
@@ -175,7 +176,7 @@ fn cut(replay: Replay) -> Response {
 }
 
 /// Which path does what.
-fn route(call: &mut Call<'_>, method: &Method, path: &str, params: &Params) -> Result<Value, ApiError> {
+pub fn route(call: &mut Call<'_>, method: &Method, path: &str, params: &Params) -> Result<Value, ApiError> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match (method.as_str(), segments.as_slice()) {
         ("POST", ["v1", "customers"]) => customer::create(call, params),
@@ -193,7 +194,29 @@ fn route(call: &mut Call<'_>, method: &Method, path: &str, params: &Params) -> R
         ("POST", ["v1", "payment_methods", id, "attach"]) => customer::attach(call, id, params),
         ("POST", ["v1", "payment_methods", id, "detach"]) => customer::detach(call, id),
         ("POST", ["v1", "prices"]) => price::create(call, params),
+        ("GET", ["v1", "prices"]) => price::page(call, path, params),
         ("GET", ["v1", "prices", id]) => found(call, "price", id),
+        ("POST", ["v1", "prices", id]) => price::update(call, id, params),
+        ("POST", ["v1", "products"]) => product::create(call, params),
+        ("GET", ["v1", "products"]) => product::page(call, path, params),
+        ("GET", ["v1", "products", id]) => found(call, "product", id),
+        ("POST", ["v1", "products", id]) => product::update(call, id, params),
+        ("POST", ["v1", "coupons"]) => promotion::create_coupon(call, params),
+        ("POST", ["v1", "promotion_codes"]) => promotion::create_code(call, params),
+        ("GET", ["v1", "promotion_codes"]) => promotion::page(call, path, params),
+        ("GET", ["v1", "promotion_codes", id]) => found(call, "promotion_code", id),
+        ("GET", ["v1", "subscriptions"]) => subscription::page(call, path, params),
+        ("GET", ["v1", "subscriptions", id]) => found(call, "subscription", id),
+        ("POST", ["v1", "subscriptions", id]) => subscription::update(call, id, params),
+        ("DELETE", ["v1", "subscriptions", id]) => subscription::cancel(call, id, params),
+        ("POST", ["v1", "invoices", "create_preview"]) => subscription::preview(call, params),
+        ("GET", ["v1", "invoices"]) => invoice::page(call, path, params),
+        ("GET", ["v1", "invoices", id]) => found(call, "invoice", id),
+        ("POST", ["v1", "invoices", id, "pay"]) => collect::pay(call, id, params),
+        ("POST", ["v1", "billing_portal", "sessions"]) => portal::create(call, params),
+        ("GET", ["v1", "setup_intents", id]) => found(call, "setup_intent", id),
+        ("GET", ["v1", "setup_intents"]) => setup::page(call, path, params),
+        ("POST", ["v1", "billing", "meter_events"]) => meter::create(call, params),
         ("POST", ["v1", "checkout", "sessions"]) => checkout::create(call, params),
         ("GET", ["v1", "checkout", "sessions"]) => {
             let (intent, customer) = (params.text(&["payment_intent"]), params.text(&["customer"]));

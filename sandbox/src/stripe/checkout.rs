@@ -1,10 +1,12 @@
-//! Owns: Checkout Sessions, mode `payment`: their items, their life from open to complete or expired.
+//! Owns: Checkout Sessions of each mode: their items, their life from open to complete or expired.
 //! Does not own: the hosted page (`page`) and what paying does (`pay`).
 
 use super::error::ApiError;
 use super::params::Params;
 use super::price::{self, Price};
+use super::promotion::{self, Coupon};
 use super::store::{Call, Object};
+use super::subscription::MissingCard;
 use crate::world::Parts;
 use domain::text_enum;
 use serde_json::{Value, json};
@@ -13,6 +15,19 @@ use std::collections::BTreeMap;
 text_enum! {
     /// Whether a session can still be paid.
     SessionStatus { Open = "open", Complete = "complete", Expired = "expired" }
+}
+
+text_enum! {
+    /// What a session is for: to pay once, to subscribe, or to leave a card.
+    Mode { Payment = "payment", Subscription = "subscription", Setup = "setup" }
+}
+
+/// What a session subscribes to.
+#[derive(Clone, Debug, Default)]
+pub struct SubscriptionData {
+    pub metadata: BTreeMap<String, String>,
+    pub trial_days: Option<i64>,
+    pub missing_card: Option<MissingCard>,
 }
 
 /// One line of what is bought.
@@ -33,6 +48,7 @@ impl Item {
 pub struct Session {
     pub id: String,
     pub created: i64,
+    pub mode: Mode,
     pub expires_at: i64,
     pub status: SessionStatus,
     pub is_paid: bool,
@@ -53,11 +69,35 @@ pub struct Session {
     pub intent_description: Option<String>,
     pub setup_future_usage: Option<String>,
     pub intent: Option<String>,
+    pub subscription_data: SubscriptionData,
+    pub allow_promotion_codes: bool,
+    pub coupon: Option<Coupon>,
+    pub setup_metadata: BTreeMap<String, String>,
+    pub setup: Option<String>,
+    pub subscription: Option<String>,
+    pub invoice: Option<String>,
+    /// The card that was typed, while 3-D Secure is under way.
+    pub method: Option<String>,
+    /// What the customer's credit pays of it.
+    pub credit: i64,
 }
 
 impl Session {
+    pub fn subtotal(&self) -> i64 {
+        if self.subscription_data.trial_days.is_some() { 0 } else { self.items.iter().map(Item::total).sum() }
+    }
+
+    pub fn off(&self) -> i64 {
+        self.coupon.as_ref().map_or(0, |coupon| coupon.off(self.subtotal()))
+    }
+
     pub fn total(&self) -> i64 {
-        self.items.iter().map(Item::total).sum()
+        self.subtotal() - self.off()
+    }
+
+    /// What is taken from the card now.
+    pub fn to_pay(&self) -> i64 {
+        (self.total() - self.credit).max(0)
     }
 
     /// Where the browser goes after paying.
@@ -104,7 +144,7 @@ impl Object for Session {
         });
         json!({
             "id": self.id, "object": "checkout.session", "adaptive_pricing": {"enabled": false}, "after_expiration": null,
-            "allow_promotion_codes": null, "amount_subtotal": self.total(), "amount_total": self.total(),
+            "allow_promotion_codes": self.allow_promotion_codes, "amount_subtotal": self.subtotal(), "amount_total": self.total(),
             "automatic_tax": {"enabled": false, "liability": null, "provider": null, "status": null},
             "billing_address_collection": null, "cancel_url": self.cancel_url,
             "client_reference_id": self.client_reference_id, "client_secret": null, "collected_information": null,
@@ -113,19 +153,19 @@ impl Object for Session {
             "customer_creation": if self.customer.is_some() && !self.makes_customer { Value::Null }
                 else if self.makes_customer { json!("always") } else { json!("if_required") },
             "customer_details": details, "customer_email": self.customer_email, "discounts": [],
-            "expires_at": self.expires_at, "invoice": null, "invoice_creation": {"enabled": false, "invoice_data": {
+            "expires_at": self.expires_at, "invoice": self.invoice, "invoice_creation": {"enabled": false, "invoice_data": {
                 "account_tax_ids": null, "custom_fields": null, "description": null, "footer": null, "issuer": null,
                 "metadata": {}, "rendering_options": null,
             }},
-            "livemode": false, "locale": null, "metadata": self.metadata, "mode": "payment", "origin_context": null,
-            "payment_intent": self.intent, "payment_link": null, "payment_method_collection": "if_required",
+            "livemode": false, "locale": null, "metadata": self.metadata, "mode": self.mode.as_str(), "origin_context": null,
+            "payment_intent": if self.mode == Mode::Payment { json!(self.intent) } else { Value::Null }, "payment_link": null, "payment_method_collection": "if_required",
             "payment_method_configuration_details": null,
             "payment_method_options": {"card": {"request_three_d_secure": "automatic"}}, "payment_method_types": ["card"],
-            "payment_status": if self.is_paid { "paid" } else { "unpaid" }, "permissions": null,
+            "payment_status": if self.to_pay() == 0 { "no_payment_required" } else if self.is_paid { "paid" } else { "unpaid" }, "permissions": null,
             "phone_number_collection": {"enabled": false}, "recovered_from": null, "saved_payment_method_options": null,
-            "setup_intent": null, "shipping_address_collection": null, "shipping_cost": null, "shipping_options": [],
-            "status": self.status.as_str(), "submit_type": null, "subscription": null, "success_url": self.success_url,
-            "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0}, "ui_mode": "hosted_page",
+            "setup_intent": self.setup, "shipping_address_collection": null, "shipping_cost": null, "shipping_options": [],
+            "status": self.status.as_str(), "submit_type": null, "subscription": self.subscription, "success_url": self.success_url,
+            "total_details": {"amount_discount": self.off(), "amount_shipping": 0, "amount_tax": 0}, "ui_mode": "hosted_page",
             "url": url, "wallet_options": null,
         })
     }
@@ -162,18 +202,20 @@ const CREATE_PARAMS: &[&str] = &[
     "tax_id_collection",
     "branding_settings",
     "origin_context",
+    "subscription_data",
+    "discounts",
+    "payment_method_collection",
+    "setup_intent_data",
 ];
 
 pub fn create(call: &mut Call<'_>, params: &Params) -> Result<Value, ApiError> {
     params.only(CREATE_PARAMS)?;
-    match params.required(&["mode"])? {
-        "payment" => {}
-        other => {
-            let message = format!("The sandbox knows Checkout's mode `payment`, not `{other}`.");
-            return Err(ApiError::invalid("mode", &message));
-        }
-    }
-    let items = read_items(call, params)?;
+    let mode: Mode = params
+        .required(&["mode"])?
+        .parse()
+        .map_err(|_| ApiError::invalid("mode", "Invalid mode: must be one of payment, setup, or subscription"))?;
+    let items = if mode == Mode::Setup { Vec::new() } else { read_items(call, params)? };
+    check_mode(mode, &items)?;
     let currency = items.first().map(|item| item.price.currency.clone()).unwrap_or_default();
     if items.iter().any(|item| item.price.currency != currency) {
         return Err(ApiError::invalid("line_items", "All prices on a Checkout session must have the same currency."));
@@ -192,6 +234,16 @@ pub fn create(call: &mut Call<'_>, params: &Params) -> Result<Value, ApiError> {
             "The `expires_at` timestamp must be between 30 minutes and 24 hours from Checkout Session creation.";
         return Err(ApiError::invalid("expires_at", message));
     }
+    let (allow_promotion_codes, coupon) =
+        (params.boolean(&["allow_promotion_codes"])?.unwrap_or(false), promotion::read_discounts(call, params)?);
+    if allow_promotion_codes && coupon.is_some() {
+        let message = "You may only specify one of these parameters: allow_promotion_codes, discounts.";
+        return Err(ApiError::invalid("allow_promotion_codes", message));
+    }
+    let credit = match (&customer, mode) {
+        (Some(id), Mode::Subscription) => call.store.customers.find(id).map_or(0, |customer| -customer.balance),
+        (Some(_) | None, Mode::Payment | Mode::Setup | Mode::Subscription) => 0,
+    };
     let setup_future_usage = params.owned(&["payment_intent_data", "setup_future_usage"]);
     let customer_email = match &customer {
         Some(id) => call.store.customers.find(id).and_then(|customer| customer.email.clone()),
@@ -202,6 +254,7 @@ pub fn create(call: &mut Call<'_>, params: &Params) -> Result<Value, ApiError> {
     let session = Session {
         id: call.world.clock.new_id("cs_test_"),
         created: call.now,
+        mode,
         expires_at,
         status: SessionStatus::Open,
         is_paid: false,
@@ -219,14 +272,46 @@ pub fn create(call: &mut Call<'_>, params: &Params) -> Result<Value, ApiError> {
         intent_description: params.owned(&["payment_intent_data", "description"]),
         setup_future_usage,
         intent: None,
+        subscription_data: SubscriptionData {
+            metadata: params.metadata(&["subscription_data", "metadata"])?,
+            trial_days: params.integer(&["subscription_data", "trial_period_days"])?,
+            missing_card: params
+                .text(&["subscription_data", "trial_settings", "end_behavior", "missing_payment_method"])
+                .and_then(|text| text.parse().ok()),
+        },
+        allow_promotion_codes,
+        coupon,
+        setup_metadata: params.metadata(&["setup_intent_data", "metadata"])?,
+        setup: None,
+        subscription: None,
+        invoice: None,
+        method: None,
+        credit,
     };
-    if session.total() < 50 {
+    if mode == Mode::Payment && session.total() < 50 {
         let message = "The Checkout Session's total amount due must add up to at least $0.50 usd";
         return Err(ApiError::coded("amount_too_small", None, message));
     }
     let answer = session.json(call.world);
     call.store.sessions.insert(session);
     Ok(answer)
+}
+
+/// Subscriptions take monthly prices of a customer, payments take prices that are paid once.
+fn check_mode(mode: Mode, items: &[Item]) -> Result<(), ApiError> {
+    match mode {
+        Mode::Payment if items.iter().any(|item| item.price.monthly) => {
+            let message = "You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode \
+                           or use only one-time prices.";
+            Err(ApiError::invalid("line_items", message))
+        }
+        Mode::Subscription if items.len() != 1 || items.iter().any(|item| !item.price.monthly) => {
+            let message =
+                "You must provide at least one recurring price in `subscription` mode. The sandbox takes one.";
+            Err(ApiError::invalid("line_items", message))
+        }
+        Mode::Payment | Mode::Subscription | Mode::Setup => Ok(()),
+    }
 }
 
 fn read_items(call: &Call<'_>, params: &Params) -> Result<Vec<Item>, ApiError> {

@@ -2,6 +2,7 @@
 
 use super::card::{CARDS, Card};
 use super::error::ApiError;
+use super::invoice::Line;
 use super::params::Params;
 use super::store::{Call, Object};
 use crate::clock::mix;
@@ -18,7 +19,11 @@ pub struct Customer {
     description: Option<String>,
     phone: Option<String>,
     metadata: BTreeMap<String, String>,
-    default_payment_method: Option<String>,
+    pub default_payment_method: Option<String>,
+    /// Cents; negative is credit, which the next invoice takes.
+    pub balance: i64,
+    /// Lines of a subscription that ended, which the next one's first invoice takes.
+    pub pending: Vec<Line>,
 }
 
 impl Object for Customer {
@@ -30,7 +35,7 @@ impl Object for Customer {
     }
     fn json(&self, _world: &Parts) -> Value {
         json!({
-            "id": self.id, "object": "customer", "address": null, "balance": 0, "created": self.created, "currency": null,
+            "id": self.id, "object": "customer", "address": null, "balance": self.balance, "created": self.created, "currency": null,
             "default_source": null, "delinquent": false, "description": self.description, "discount": null,
             "email": self.email, "invoice_prefix": self.id.get(4..12).unwrap_or("SANDBOX").to_uppercase(),
             "invoice_settings": {
@@ -68,6 +73,8 @@ pub fn create(call: &mut Call<'_>, params: &Params) -> Result<Value, ApiError> {
         phone: params.owned(&["phone"]),
         metadata: params.metadata(&["metadata"])?,
         default_payment_method: params.owned(&["invoice_settings", "default_payment_method"]),
+        balance: 0,
+        pending: Vec::new(),
     };
     Ok(insert(call, customer))
 }
@@ -86,6 +93,8 @@ pub fn insert_from_checkout(call: &mut Call<'_>, email: Option<String>, name: St
             phone: None,
             metadata: BTreeMap::new(),
             default_payment_method: None,
+            balance: 0,
+            pending: Vec::new(),
         },
     );
     id
@@ -272,4 +281,14 @@ pub fn set_customer(call: &mut Call<'_>, method: &str, customer: Option<String>)
     if let Some(method) = call.store.methods.find_mut(method) {
         method.customer = customer;
     }
+}
+
+/// The customer keeps this card and pays with it from now on.
+pub fn keep_card(call: &mut Call<'_>, customer_id: &str, method_id: &str) {
+    set_customer(call, method_id, Some(customer_id.to_owned()));
+    call.emit("payment_method.attached", method_id);
+    if let Some(customer) = call.store.customers.find_mut(customer_id) {
+        customer.default_payment_method = Some(method_id.to_owned());
+    }
+    call.emit("customer.updated", customer_id);
 }

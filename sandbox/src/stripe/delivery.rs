@@ -275,7 +275,7 @@ async fn deliver(world: &World, event: Waiting) -> Vec<Delivery> {
 }
 
 async fn send(world: &World, url: &str, secret: &str, signature: Signature, event: &Waiting) -> Delivery {
-    let now = world.clock.now();
+    let now = world.clock.delivers_at();
     let (header, body) = match signature {
         Signature::Good => (Some(sign(secret, now, &event.body)), event.body.clone()),
         Signature::WrongSecret => (Some(sign("whsec_somebody_else", now, &event.body)), event.body.clone()),

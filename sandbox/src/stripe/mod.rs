@@ -1,22 +1,33 @@
 //! Owns: a Stripe that moves no money: its objects, its API under `/stripe/v1/…`, its hosted Checkout page under
-//! `/checkout/…`, and its webhooks. API version 2026-09-30.endive.
+//! `/checkout/…`, invoices under `/invoice/…`, the portal under `/portal/…`, and its webhooks. API version 2026-09-30.endive.
 
 mod api;
+mod begin;
 mod card;
 mod charge;
 mod checkout;
+mod collect;
 mod customer;
 pub mod delivery;
 mod error;
 pub mod event;
 mod idempotency;
+mod invoice;
+pub mod invoice_page;
 mod list;
+mod meter;
 pub mod page;
 mod params;
 pub mod pay;
 mod payment_intent;
+pub mod portal;
 mod price;
+mod product;
+mod promotion;
+mod renewal;
+mod setup;
 mod store;
+mod subscription;
 
 pub use api::handle;
 pub use pay::PayOutcome;
@@ -111,10 +122,11 @@ pub fn with_call<T>(world: &Parts, work: impl FnOnce(&mut Call<'_>) -> T) -> T {
     let mut store = lock(&world.stripe.store);
     let mut call = Call { world, store: &mut store, now: world.clock.now(), cause: Cause::default() };
     checkout::expire_due(&mut call);
+    renewal::run_due(&mut call);
     work(&mut call)
 }
 
-/// Does what is due by the clock: sessions expire.
+/// Does what is due by the clock: sessions expire, subscriptions renew.
 pub fn sweep(world: &World) {
     with_call(world, |_| ());
 }
@@ -128,5 +140,40 @@ pub fn find(world: &World, id: &str) -> Option<Value> {
 pub fn recent_sessions(world: &World, count: usize) -> Vec<Value> {
     with_call(world, |call| {
         call.store.sessions.iter().rev().take(count).map(|session| store::Object::json(session, call.world)).collect()
+    })
+}
+
+/// Every object of a kind that bills, oldest first: `subscription` or `invoice`.
+pub fn billed(world: &World, kind: &str) -> Vec<Value> {
+    with_call(world, |call| match kind {
+        "subscription" => call.store.subscriptions.iter().map(|sub| store::Object::json(sub, call.world)).collect(),
+        "invoice" => call.store.invoices.iter().map(|invoice| store::Object::json(invoice, call.world)).collect(),
+        "meter_event" => call.store.meter_events.iter().map(|event| store::Object::json(event, call.world)).collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Gives a customer another card, as if it had been replaced at Stripe; pays nothing by itself.
+pub fn set_card(world: &World, customer: &str, number: &str) {
+    with_call(world, |call| {
+        let card =
+            card::Card { number: number.to_owned(), exp_month: 12, exp_year: 2049, name: "Test Card".to_owned() };
+        let method = customer::insert_method(call, &card, None);
+        customer::keep_card(call, customer, &method);
+        let theirs: Vec<String> =
+            call.store.subscriptions.iter().filter(|sub| sub.customer == customer).map(|sub| sub.id.clone()).collect();
+        for id in theirs {
+            if let Some(sub) = call.store.subscriptions.find_mut(&id) {
+                sub.default_method = Some(method.clone());
+            }
+        }
+    });
+}
+
+/// Calls an endpoint as a person does in Stripe's dashboard: `POST path` with a form; the error's text if it is refused.
+pub fn edit(world: &World, path: &str, form: &str) -> Result<Value, String> {
+    with_call(world, |call| {
+        let params = params::Params::parse(form);
+        api::route(call, &axum::http::Method::POST, path, &params).map_err(|error| error.json("dashboard").to_string())
     })
 }

@@ -1,10 +1,10 @@
 //! Owns: the hosted Checkout page and its 3-D Secure page: plain forms, no JavaScript.
 
 use super::card::{CARDS, CardForm, FieldErrors};
-use super::checkout::{Session, SessionStatus};
+use super::checkout::{Mode, Session, SessionStatus};
 use super::params::Params;
 use super::pay::{self, PayOutcome};
-use super::with_call;
+use super::{promotion, with_call};
 use crate::html::{escape, message, money, page};
 use crate::world::World;
 use axum::extract::{Path, State};
@@ -26,12 +26,19 @@ pub async fn show(State(world): State<World>, Path(id): Path<String>) -> Respons
 /// `POST /checkout/{session}`: pays with what was typed. Sent twice, it pays once.
 pub async fn submit(State(world): State<World>, Path(id): Path<String>, body: String) -> Response {
     let params = Params::parse(&body);
-    let form = CardForm {
-        number: params.owned(&["number"]).unwrap_or_default(),
-        expiry: params.owned(&["expiry"]).unwrap_or_default(),
-        cvc: params.owned(&["cvc"]).unwrap_or_default(),
-        name: params.owned(&["name"]).unwrap_or_default(),
-    };
+    let form = read_form(&params);
+    if let Some(code) = params.text(&["promotion_code"]) {
+        with_call(&world, |call| {
+            let coupon = promotion::coupon_of_code(call, code);
+            if let Some(session) = call.store.sessions.find_mut(&id).filter(|session| session.allow_promotion_codes) {
+                session.coupon = coupon;
+            }
+        });
+        // Applied first, so that the total is seen before it is paid.
+        if params.text(&["apply"]).is_some() {
+            return Redirect::to(&format!("/checkout/{id}")).into_response();
+        }
+    }
     let (outcome, session) =
         with_call(&world, |call| (pay::pay(call, &id, &form), call.store.sessions.find(&id).cloned()));
     answer(outcome, session, &form)
@@ -55,6 +62,16 @@ pub async fn authenticate(State(world): State<World>, Path(id): Path<String>, bo
     let (outcome, session) =
         with_call(&world, |call| (pay::authenticate(call, &id, completed), call.store.sessions.find(&id).cloned()));
     answer(outcome, session, &CardForm::default())
+}
+
+/// What was typed into the card form.
+pub fn read_form(params: &Params) -> CardForm {
+    CardForm {
+        number: params.owned(&["number"]).unwrap_or_default(),
+        expiry: params.owned(&["expiry"]).unwrap_or_default(),
+        cvc: params.owned(&["cvc"]).unwrap_or_default(),
+        name: params.owned(&["name"]).unwrap_or_default(),
+    }
 }
 
 fn answer(outcome: PayOutcome, session: Option<Session>, form: &CardForm) -> Response {
@@ -89,7 +106,28 @@ fn expired(session: &Session) -> Response {
 }
 
 fn checkout_form(session: &Session, form: &CardForm, errors: &FieldErrors, refused: Option<&str>) -> Response {
-    let total = money(session.total(), &session.currency);
+    let total = money(session.to_pay(), &session.currency);
+    let button = match session.mode {
+        Mode::Payment => format!("Pay {total}"),
+        Mode::Subscription if session.subscription_data.trial_days.is_some() => "Start trial".to_owned(),
+        Mode::Subscription => format!("Pay {total} and subscribe"),
+        Mode::Setup => "Save card".to_owned(),
+    };
+    let code = if session.allow_promotion_codes {
+        "<div class=\"pair\"><div class=\"field\"><label for=\"promotion_code\">Promotion code</label>\
+         <input id=\"promotion_code\" name=\"promotion_code\"></div>\
+         <button class=\"quiet\" name=\"apply\" value=\"1\" formnovalidate>Apply</button></div>"
+    } else {
+        ""
+    };
+    let off = if session.off() > 0 {
+        format!(
+            "<tr><th scope=\"row\">Discount</th><td></td><td class=\"number\">{}</td></tr>",
+            money(-session.off(), "usd")
+        )
+    } else {
+        String::new()
+    };
     let rows: String = session
         .items
         .iter()
@@ -112,22 +150,16 @@ fn checkout_form(session: &Session, form: &CardForm, errors: &FieldErrors, refus
         .as_deref()
         .map(|url| format!("<a class=\"button quiet\" href=\"{}\">Cancel</a>", escape(url)))
         .unwrap_or_default();
-    let (number, expiry, cvc, name) = (
-        field("number", "Card number", "cc-number", "numeric", &form.number, errors.number),
-        field("expiry", "Expiry (MM/YY)", "cc-exp", "text", &form.expiry, errors.expiry),
-        // The security code is never shown again.
-        field("cvc", "CVC", "cc-csc", "numeric", "", errors.cvc),
-        field("name", "Name on card", "cc-name", "text", &form.name, errors.name),
-    );
     let body = format!(
         "<div class=\"columns\">\n<section class=\"card\" aria-label=\"Order\">\n<h1>Pay</h1>\n<p class=\"total\">{total}</p>\n\
          <table><thead><tr><th scope=\"col\">Item</th><th scope=\"col\" class=\"number\">Quantity</th>\
          <th scope=\"col\" class=\"number\">Price</th></tr></thead>\n<tbody>{rows}</tbody>\n\
-         <tfoot><tr><th scope=\"row\">Total</th><td></td><td class=\"number\">{total}</td></tr></tfoot></table>\n</section>\n\
+         <tfoot>{off}<tr><th scope=\"row\">Total</th><td></td><td class=\"number\">{total}</td></tr></tfoot></table>\n</section>\n\
          <section class=\"card\" aria-label=\"Card\">\n{refused}\n<form method=\"post\" action=\"/checkout/{id}\" novalidate>\n\
-         {number}\n<div class=\"pair\">{expiry}\n{cvc}</div>\n{name}\n<button type=\"submit\">Pay {total}</button>\n{cancel}\n\
+         {fields}\n{code}\n<button type=\"submit\">{button}</button>\n{cancel}\n\
          </form>\n</section>\n</div>\n{cards}",
         id = escape(&session.id),
+        fields = card_fields(form, errors),
         cards = test_cards(),
     );
     let status = if *errors != FieldErrors::default() {
@@ -138,6 +170,18 @@ fn checkout_form(session: &Session, form: &CardForm, errors: &FieldErrors, refus
         StatusCode::PAYMENT_REQUIRED
     };
     (status, page(&format!("Pay {total}"), &body)).into_response()
+}
+
+/// The four fields of a card.
+pub fn card_fields(form: &CardForm, errors: &FieldErrors) -> String {
+    let (number, expiry, cvc, name) = (
+        field("number", "Card number", "cc-number", "numeric", &form.number, errors.number),
+        field("expiry", "Expiry (MM/YY)", "cc-exp", "text", &form.expiry, errors.expiry),
+        // The security code is never shown again.
+        field("cvc", "CVC", "cc-csc", "numeric", "", errors.cvc),
+        field("name", "Name on card", "cc-name", "text", &form.name, errors.name),
+    );
+    format!("{number}\n<div class=\"pair\">{expiry}\n{cvc}</div>\n{name}")
 }
 
 fn field(name: &str, label: &str, autocomplete: &str, mode: &str, value: &str, wrong: Option<&str>) -> String {
@@ -172,7 +216,7 @@ fn spaced(number: &str) -> String {
 }
 
 fn authentication_form(session: &Session) -> Response {
-    let total = money(session.total(), &session.currency);
+    let total = money(session.to_pay(), &session.currency);
     let body = format!(
         "<section class=\"card\">\n<h1>3-D Secure</h1>\n<p>Your bank asks whether you want to pay {total}. In the sandbox, you decide \
          how it ends.</p>\n<form method=\"post\" action=\"/checkout/{}/authenticate\">\n\

@@ -1,11 +1,11 @@
 //! Owns: what paying on the hosted page does to a Checkout Session.
 //! Invariant: a session is paid at most once, however often the form is sent.
 
-use super::card::{AUTHENTICATION_FAILED, Card, CardForm, FieldErrors, check};
-use super::checkout::SessionStatus;
-use super::customer;
+use super::card::{AUTHENTICATION_FAILED, Behaviour, CARDS, Card, CardForm, FieldErrors, behaviour, check};
+use super::checkout::{Mode, SessionStatus};
 use super::payment_intent::{self, Intent, IntentStatus, Progress};
 use super::store::Call;
+use super::{begin, customer, setup};
 use crate::world::World;
 
 /// How an attempt to pay a session ended.
@@ -59,6 +59,25 @@ fn pay_with(call: &mut Call<'_>, session_id: &str, card: &Card) -> PayOutcome {
         None => None,
     };
     let method = customer::insert_method(call, card, None);
+    if session.mode != Mode::Payment && card_is_bank(&card.number) {
+        let message = "Bank debits pay for packs here. Use a card for a plan.".to_owned();
+        return PayOutcome::Declined { message };
+    }
+    if let Some(kept) = call.store.sessions.find_mut(session_id) {
+        kept.method = Some(method.clone());
+        kept.payer_name = Some(card.name.clone());
+        kept.customer = customer.clone();
+    }
+    if session.to_pay() == 0 {
+        // Nothing to take: the card is only kept, if the bank agrees to that.
+        return match behaviour(&card.number) {
+            Behaviour::Declines(decline) => PayOutcome::Declined { message: decline.message.to_owned() },
+            Behaviour::Succeeds
+            | Behaviour::DeclinesLater
+            | Behaviour::Authenticates
+            | Behaviour::SettlesLater { .. } => conclude(call, session_id, Progress::Paid),
+        };
+    }
     let intent = match &session.intent {
         Some(intent) => intent.clone(),
         None => {
@@ -68,7 +87,7 @@ fn pay_with(call: &mut Call<'_>, session_id: &str, card: &Card) -> PayOutcome {
                 Intent {
                     id: id.clone(),
                     created: call.now,
-                    amount: session.total(),
+                    amount: session.to_pay(),
                     currency: session.currency.clone(),
                     customer: customer.clone(),
                     description: session.intent_description.clone(),
@@ -95,6 +114,10 @@ fn pay_with(call: &mut Call<'_>, session_id: &str, card: &Card) -> PayOutcome {
     }
     let progress = payment_intent::attempt(call, &intent, &method, false);
     conclude(call, session_id, progress)
+}
+
+fn card_is_bank(number: &str) -> bool {
+    CARDS.iter().any(|card| card.brand == "bank" && card.number == number)
 }
 
 /// The customer came back from the 3-D Secure page.
@@ -125,6 +148,11 @@ fn conclude(call: &mut Call<'_>, session_id: &str, progress: Progress) -> PayOut
     session.status = SessionStatus::Complete;
     session.is_paid = is_paid;
     let redirect = session.return_url();
+    match session.mode {
+        Mode::Payment => {}
+        Mode::Subscription => begin::subscribe(call, session_id),
+        Mode::Setup => setup::complete(call, session_id),
+    }
     call.emit("checkout.session.completed", session_id);
     PayOutcome::Paid { redirect }
 }

@@ -5,8 +5,15 @@ use super::checkout::Session;
 use super::customer::{Customer, PaymentMethod};
 use super::event::Event;
 use super::idempotency::Answers;
+use super::invoice::Invoice;
+use super::meter::MeterEvent;
 use super::payment_intent::Intent;
+use super::portal::PortalSession;
 use super::price::Price;
+use super::product::Product;
+use super::promotion::{Coupon, PromotionCode};
+use super::setup::SetupIntent;
+use super::subscription::Subscription;
 use crate::world::Parts;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -56,7 +63,15 @@ impl<T: Object> Table<T> {
 #[derive(Debug, Default)]
 pub struct Store {
     pub customers: Table<Customer>,
+    pub products: Table<Product>,
     pub prices: Table<Price>,
+    pub coupons: Table<Coupon>,
+    pub promotion_codes: Table<PromotionCode>,
+    pub subscriptions: Table<Subscription>,
+    pub invoices: Table<Invoice>,
+    pub setups: Table<SetupIntent>,
+    pub portals: Table<PortalSession>,
+    pub meter_events: Table<MeterEvent>,
     pub methods: Table<PaymentMethod>,
     pub sessions: Table<Session>,
     pub intents: Table<Intent>,
@@ -74,12 +89,18 @@ impl Store {
         match id.split('_').next()? {
             "cus" => of(&self.customers, world, id),
             "price" => of(&self.prices, world, id),
+            "sub" => of(&self.subscriptions, world, id),
+            "in" => of(&self.invoices, world, id),
+            "seti" => of(&self.setups, world, id),
+            "bps" => of(&self.portals, world, id),
+            "promo" => of(&self.promotion_codes, world, id),
             "pm" => of(&self.methods, world, id),
             "cs" => of(&self.sessions, world, id),
             "pi" => of(&self.intents, world, id),
             "ch" => of(&self.charges, world, id),
             "evt" => of(&self.events, world, id),
-            _ => None,
+            // Products and coupons have ids that the account chose.
+            _ => of(&self.products, world, id).or_else(|| of(&self.coupons, world, id)),
         }
     }
 }

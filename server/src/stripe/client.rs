@@ -32,7 +32,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Stripe's API, with our key. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    stripe: stripe::Client,
+    pub(super) stripe: stripe::Client,
 }
 
 /// A Checkout Session to make. The same fields must be sent on each retry, or Stripe refuses the idempotency key.
@@ -57,6 +57,9 @@ pub enum Failure {
     /// The customer that was named is not there.
     #[error("Stripe has no such customer")]
     NoCustomer,
+    /// The card was declined, or its bank wants to ask the customer. In Stripe's words for the customer.
+    #[error("the payment was declined: {0}")]
+    Declined(String),
     #[error("Stripe refused: {0}")]
     Refused(String),
     #[error("Stripe did not answer: {0}")]
@@ -66,6 +69,7 @@ pub enum Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         let problem = match failure {
+            Failure::Declined(problem) => return Error::Denied(Denial::PaymentDeclined { problem }),
             Failure::Missing | Failure::NoCustomer | Failure::Refused(_) => "refused the request",
             Failure::NoAnswer(_) => "did not answer",
         };
@@ -145,7 +149,7 @@ impl Client {
     }
 
     /// Calls until Stripe gives an answer that will not change by asking again.
-    async fn send<T, F>(&self, doing: &str, attempt: impl Fn() -> F) -> Result<T, Failure>
+    pub(super) async fn send<T, F>(&self, doing: &str, attempt: impl Fn() -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, StripeError>>,
     {
@@ -170,7 +174,7 @@ impl Client {
     }
 }
 
-fn idempotent(key: &str) -> Result<RequestStrategy, Failure> {
+pub(super) fn idempotent(key: &str) -> Result<RequestStrategy, Failure> {
     IdempotencyKey::new(key).map(RequestStrategy::Idempotent).map_err(|error| Failure::Refused(error.to_string()))
 }
 
@@ -179,6 +183,10 @@ fn explain(error: &StripeError) -> (Failure, bool) {
     match error {
         StripeError::Stripe(_, 404) => (Failure::Missing, false),
         StripeError::Stripe(error, 400) if is_missing_customer(error) => (Failure::NoCustomer, false),
+        StripeError::Stripe(error, 402) => {
+            let words = error.message.as_deref().unwrap_or("Your card was declined.");
+            (Failure::Declined(words.to_owned()), false)
+        }
         StripeError::Stripe(error, status) => {
             let code = error.code.as_ref().map_or("no code", |code| code.as_str());
             let message = error.message.as_deref().unwrap_or("no message");

@@ -4,8 +4,10 @@
 //! object that was read from Stripe's API afterwards.
 
 pub mod apply;
+pub mod billing;
 pub mod client;
 pub mod event;
 pub mod object;
+pub mod plan;
 
 pub use client::{Client, Failure};

@@ -2,11 +2,11 @@
 //! Does not own: fetching them (`client`).
 //! Invariant: a [`PaidPayment`] is made only from an object that Stripe's API answered with.
 
-use domain::id::PurchaseId;
+use super::plan::{PLAN_CHANGE_ID, SubscriptionId};
+use domain::id::{PlanChangeId, PurchaseId};
 use domain::money::Cents;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fmt;
 
 /// The key of our metadata on Checkout Sessions and PaymentIntents.
 pub(super) const PURCHASE_ID: &str = "purchase_id";
@@ -29,13 +29,15 @@ macro_rules! stripe_id {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     )*};
 }
+
+pub(super) use stripe_id;
 
 stripe_id!(
     /// A Checkout Session, `cs_…`.
@@ -55,6 +57,10 @@ pub struct Checkout {
     pub purchase_id: Option<PurchaseId>,
     /// Stripe makes it when the buyer first tries to pay.
     pub payment_intent_id: Option<PaymentIntentId>,
+    /// Our change of plan, if the session is for one.
+    pub plan_change_id: Option<PlanChangeId>,
+    /// What it began, once it is complete.
+    pub subscription_id: Option<SubscriptionId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +142,12 @@ impl Checkout {
             state,
             purchase_id: session.metadata.as_ref().and_then(purchase_id),
             payment_intent_id: session.payment_intent.map(|payment| PaymentIntentId::new(payment.id().as_str())),
+            plan_change_id: session
+                .metadata
+                .as_ref()
+                .and_then(|metadata| metadata.get(PLAN_CHANGE_ID))
+                .map(PlanChangeId::new),
+            subscription_id: session.subscription.map(|sub| SubscriptionId::new(sub.id().as_str())),
         }
     }
 }
