@@ -37,6 +37,14 @@ crate::text_enum! {
 }
 
 impl FundingSource {
+    /// Whether the run's cost is taken from the account's credit.
+    pub const fn takes_credit(self) -> bool {
+        match self {
+            FundingSource::Trial | FundingSource::Credits => true,
+            FundingSource::OwnKey | FundingSource::Allowance => false,
+        }
+    }
+
     /// What a person calls it.
     pub const fn words(self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 //! is. About a minute.
 
 use domain::execution::{ExecutionState, TokenUsage};
-use domain::funding::FundingSource;
+use domain::funding::{Funding, FundingSource};
 use domain::id::{AccountId, ExecutionId, ModelId};
 use domain::ledger::GrantKind;
 use domain::money::Usd;
@@ -179,6 +179,7 @@ async fn hold_and_capture(ledger: &Ledger, clock: &Clock, account_id: &AccountId
         execution_id: ExecutionId::new(clock.new_id()),
         account_id: account_id.clone(),
         amount: Usd::from_nanos(1_000),
+        funding: Funding::credits(),
         expires_at: now.plus_seconds(600),
         started: Started {
             user_id: None,

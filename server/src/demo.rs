@@ -13,7 +13,7 @@ use crate::password::Password;
 use crate::{on_read, on_tx};
 use domain::catalogue::Skill;
 use domain::execution::{ExecutionState, TokenUsage, cost};
-use domain::funding::FundingSource;
+use domain::funding::{Funding, FundingSource};
 use domain::id::{AccountId, ExecutionId, PackId, UserId};
 use domain::money::Usd;
 use domain::quote::{Draft, History, quote};
@@ -177,6 +177,7 @@ async fn run(server: &Server, user: &User, dice: &mut Dice) -> Result<()> {
         execution_id: ExecutionId::new(server.clock.new_id()),
         account_id: user.account_id.clone(),
         amount: quoted.ceiling,
+        funding: Funding::credits(),
         expires_at: now.plus_seconds(900),
         started,
     };

@@ -2,6 +2,7 @@
 //! Never here: leptos. Two hops: page or route, then a function of this crate, then SQL.
 
 pub mod account;
+pub mod allowance;
 pub mod api_key;
 pub mod catalogue;
 pub mod clock;

@@ -166,6 +166,7 @@ async fn start(post: &Post) -> Result<ExecutionId> {
         model: Some(post.text("model")).filter(|model| !model.is_empty()).map(ModelId::new),
         input: post.text("input").trim().to_owned(),
         shown_ceiling,
+        shown_source: post.text("shown_source").parse().ok(),
     };
     execution::start(&post.server, user, request).await
 }

@@ -9,8 +9,8 @@ use crate::time::Timestamp;
 /// What may be done with an account's credit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Sets `amount` aside for a run of `model`.
-    Hold { execution_id: ExecutionId, amount: Usd, model: ModelId, expires_at: Timestamp },
+    /// Sets `amount` aside for a run of `model`, from credit of `only` one kind or from all of it.
+    Hold { execution_id: ExecutionId, amount: Usd, model: ModelId, only: Option<GrantKind>, expires_at: Timestamp },
     /// Ends a hold by taking what the run cost. What it cost above the hold is the platform's loss.
     Capture { execution_id: ExecutionId, cost: Usd },
     /// Ends a hold and gives all of it back.
@@ -51,10 +51,10 @@ pub struct Decision {
 /// Decides one command. A hold that was made or ended before, in the same way, is a repeat; in another way, a conflict.
 pub fn decide(standing: &Standing, now: Timestamp, command: &Command) -> Result<Decision, Denial> {
     match command {
-        Command::Hold { execution_id, amount, model, expires_at } => match standing.hold(execution_id) {
+        Command::Hold { execution_id, amount, model, only, expires_at } => match standing.hold(execution_id) {
             Some(made) if made.amount == *amount => Ok(repeat(standing, made)),
             Some(_) => Err(conflict(execution_id, "was started before with another price")),
-            None => hold(standing, now, (execution_id, model), *amount, *expires_at),
+            None => hold(standing, now, (execution_id, model, *only), *amount, *expires_at),
         },
         Command::Capture { execution_id, cost } => end(standing, execution_id, HoldState::Captured, *cost),
         Command::Void { execution_id } => end(standing, execution_id, HoldState::Voided, Usd::ZERO),
@@ -80,7 +80,7 @@ pub fn decide(standing: &Standing, now: Timestamp, command: &Command) -> Result<
 fn hold(
     standing: &Standing,
     now: Timestamp,
-    (execution_id, model): (&ExecutionId, &ModelId),
+    (execution_id, model, only): (&ExecutionId, &ModelId, Option<GrantKind>),
     amount: Usd,
     expires_at: Timestamp,
 ) -> Result<Decision, Denial> {
@@ -90,7 +90,8 @@ fn hold(
     if let Some(reason) = &standing.frozen {
         return Err(Denial::AccountFrozen { reason: reason.clone() });
     }
-    let mut usable: Vec<&Lot> = standing.lots.iter().filter(|lot| lot.pays_for(model, now)).collect();
+    let is_usable = |lot: &&Lot| lot.pays_for(model, now) && only.is_none_or(|only| lot.kind == only);
+    let mut usable: Vec<&Lot> = standing.lots.iter().filter(is_usable).collect();
     usable.sort_by(|a, b| a.burn_order().cmp(&b.burn_order()));
 
     let mut missing = amount;

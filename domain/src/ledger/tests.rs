@@ -39,7 +39,7 @@ fn grant(standing: &mut Standing, lot: &str, kind: GrantKind, amount: i64, expir
 
 fn hold(id: &str, amount: i64, name: &str) -> Command {
     let execution_id = ExecutionId::new(id);
-    Command::Hold { execution_id, amount: usd(amount), model: model(name), expires_at: LATER }
+    Command::Hold { execution_id, amount: usd(amount), model: model(name), only: None, expires_at: LATER }
 }
 
 fn capture(id: &str, cost: i64) -> Command {

@@ -6,6 +6,7 @@ use super::finish::Closed;
 use super::{Run, RunState};
 use crate::error::{Error, Result};
 use domain::denial::Denial;
+use domain::funding::FundingSource;
 use domain::id::ExecutionId;
 use domain::money::Usd;
 use std::collections::HashMap;
@@ -44,6 +45,8 @@ struct Now {
     text: String,
     output_tokens: u64,
     cost: Usd,
+    /// Who pays, once that is decided.
+    source: Option<FundingSource>,
     ended: Option<Arc<Run>>,
 }
 
@@ -94,7 +97,12 @@ impl Live {
         let now = lock(&self.now);
         match &now.ended {
             Some(run) => (**run).clone(),
-            None => Run { output_text: now.text.clone(), cost: now.cost, ..self.begun.clone() },
+            None => Run {
+                output_text: now.text.clone(),
+                cost: now.cost,
+                source: now.source.unwrap_or(self.begun.source),
+                ..self.begun.clone()
+            },
         }
     }
 
@@ -134,6 +142,10 @@ impl Live {
         });
     }
 
+    pub(super) fn paid_by(&self, source: FundingSource) {
+        lock(&self.now).source = Some(source);
+    }
+
     pub(super) fn push(&self, text: &str) {
         let mut now = lock(&self.now);
         let room = LONGEST_TEXT.saturating_sub(now.text.len());
@@ -157,6 +169,7 @@ impl Live {
         let run = Run {
             output_text: now.text.clone(),
             cost: closed.cost,
+            source: closed.source,
             state: RunState::Ended {
                 state: closed.state,
                 charge: closed.charge,

@@ -18,6 +18,7 @@ pub use start::{Call, quote_call, start, start_call};
 use crate::account::User;
 use crate::api_key::ApiCaller;
 
+use domain::funding::FundingSource;
 use domain::id::{AccountId, ApiKeyId, ExecutionId, ModelId, SkillId, UserId};
 use domain::money::Usd;
 
@@ -32,6 +33,8 @@ pub struct RunRequest {
     pub input: String,
     /// The most it could cost, as the preview showed it; a dearer price now is refused.
     pub shown_ceiling: Option<Usd>,
+    /// Who was to pay, as the preview showed it; credits never pay instead of what costs nothing here.
+    pub shown_source: Option<FundingSource>,
 }
 
 /// Who runs, and so who pays.

@@ -11,7 +11,7 @@ use crate::ledger::{Held, HoldState, NewHold, Started};
 use crate::provider::{Provider, Reading, Refusal, Rejection, UpstreamCall, send};
 use bytes::Bytes;
 use domain::denial::Denial;
-use domain::funding::FundingSource;
+use domain::funding::{Funding, FundingSource};
 use domain::id::ExecutionId;
 use domain::money::Usd;
 use domain::rate::Prices;
@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub started: Started,
     /// The hold: the most that can be charged.
     pub ceiling: Usd,
+    /// Who may pay.
+    pub funding: Funding,
     pub prices: Prices,
     /// What we believe the input to be, in case the provider does not say.
     pub input_tokens: u64,
@@ -68,6 +70,7 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
         execution_id: plan.execution_id.clone(),
         account_id: plan.who.account_id.clone(),
         amount: plan.ceiling,
+        funding: plan.funding.clone(),
         expires_at: server.clock.now().plus_seconds(HOLD_SECONDS),
         started: plan.started.clone(),
     };
@@ -76,7 +79,8 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
         Ok(Held::Repeated(state)) => return reader.repeated(&server, &plan, state),
         Err(error) => return reader.refuse(&server, &plan, error),
     };
-    reader.admitted();
+    plan.started.source = hold.source();
+    reader.admitted(hold.source());
 
     let call = UpstreamCall { body: std::mem::take(&mut plan.call.body), ..plan.call.clone() };
     let asked = tokio::select! {
@@ -120,10 +124,13 @@ async fn stopped_for_long(server: &Server) {
 }
 
 impl Reader {
-    /// The credit is held; the page may follow the run.
-    fn admitted(&self) {
+    /// It is decided who pays; the page may follow the run.
+    fn admitted(&self, source: FundingSource) {
         match self {
-            Reader::Page(live) => live.admit(Ok(())),
+            Reader::Page(live) => {
+                live.paid_by(source);
+                live.admit(Ok(()));
+            }
             Reader::Client { .. } => {}
         }
     }

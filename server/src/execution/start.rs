@@ -4,17 +4,17 @@
 
 use super::run::{Plan, Reader, run};
 use super::{Answer, Run, RunRequest, Who, load_run};
-use crate::Server;
 use crate::account::{Permission, User};
+use crate::allowance::Standing;
 use crate::error::{Error, Result};
 use crate::ledger::Started;
 use crate::provider::{CallBody, Dialect, Prompt, Provider, UpstreamCall};
-use crate::usage;
+use crate::{Server, allowance, usage};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use domain::catalogue::Catalogue;
 use domain::denial::Denial;
-use domain::funding::FundingSource;
+use domain::funding::{Funding, FundingSource, Payer};
 use domain::id::{ExecutionId, SkillId};
 use domain::money::Usd;
 use domain::quote::{Draft, History, Quote, alternatives, quote};
@@ -36,6 +36,7 @@ struct Decided {
     prices: Prices,
     provider: Arc<dyn Provider>,
     upstream_name: String,
+    funding: Funding,
 }
 
 /// Starts a run from a page and returns once its credit is held. The same id again is the same run, and no second
@@ -55,7 +56,8 @@ pub async fn start(server: &Server, user: &User, request: RunRequest) -> Result<
     }
 
     let history = usage::history(server, &who.account_id, &request.skill).await?;
-    let plan = plan_run(server, who, request, &history)?;
+    let standing = allowance::load(server, &who.account_id).await?;
+    let plan = plan_run(server, (who, &standing), request, &history)?;
 
     let begun = Run::begun(plan.who.account_id.clone(), id.clone(), &plan.started);
     let Some((live, is_new)) = server.runs.insert(begun) else {
@@ -71,7 +73,8 @@ pub async fn start(server: &Server, user: &User, request: RunRequest) -> Result<
 /// Runs an API client's request; returns at the head of the answer. If the client leaves, the run goes on and is
 /// charged what the provider bills.
 pub async fn start_call(server: &Server, who: Who, call: Call) -> Result<Answer> {
-    let plan = plan_call(server, who, call)?;
+    let standing = allowance::load(server, &who.account_id).await?;
+    let plan = plan_call(server, (who, &standing), call)?;
     let (head, answer) = oneshot::channel();
     server.tasks.spawn(run(server.clone(), plan, Reader::Client { head: Some(head), frames: None }));
     answer.await.map_err(|_| Error::Internal("a run ended without an answer".to_owned()))?
@@ -86,7 +89,12 @@ pub fn quote_call(server: &Server, body: &Bytes) -> std::result::Result<(Quote, 
     Ok((quote(&catalogue, &rates, now, &draft, &history)?, alternatives(&catalogue, &rates, now, &draft, &history)))
 }
 
-fn plan_run(server: &Server, who: Who, request: RunRequest, history: &History) -> std::result::Result<Plan, Denial> {
+fn plan_run(
+    server: &Server,
+    (who, standing): (Who, &Standing),
+    request: RunRequest,
+    history: &History,
+) -> std::result::Result<Plan, Denial> {
     let catalogue = server.catalogue.load();
     let skill = catalogue.skill(&request.skill)?;
     if request.input.trim().is_empty() {
@@ -100,7 +108,8 @@ fn plan_run(server: &Server, who: Who, request: RunRequest, history: &History) -
         max_output_tokens: None,
         writes_cache: false,
     };
-    let decided = decide(server, &draft, history)?;
+    let mut decided = decide(server, standing, &draft, history)?;
+    decided.funding = decided.funding.at_most(request.shown_source);
     refuse_dearer(request.shown_ceiling, decided.quote.ceiling)?;
     let body = decided.provider.write_prompt(Prompt {
         upstream_name: &decided.upstream_name,
@@ -112,10 +121,10 @@ fn plan_run(server: &Server, who: Who, request: RunRequest, history: &History) -
     Ok(decided.into_plan(server, who, (request.execution_id, Some(skill.id.clone()), Some(request.input)), call))
 }
 
-fn plan_call(server: &Server, who: Who, call: Call) -> std::result::Result<Plan, Denial> {
+fn plan_call(server: &Server, (who, standing): (Who, &Standing), call: Call) -> std::result::Result<Plan, Denial> {
     let body = CallBody::read(&call.body)?;
     let draft = draft_of_call(&server.catalogue.load(), &body)?;
-    let decided = decide(server, &draft, &History::default())?;
+    let decided = decide(server, standing, &draft, &History::default())?;
     let spoken = decided.provider.dialect();
     if spoken != call.dialect {
         return Err(Denial::invalid(
@@ -147,16 +156,22 @@ fn draft_of_call(catalogue: &Catalogue, call: &CallBody<'_>) -> std::result::Res
     })
 }
 
-/// Which provider answers, and what that can cost at most. Anything without a rate is refused here, before it is
+/// Which provider answers, what that can cost at most, and who may pay for it. Anything without a rate is refused here, before it is
 /// called.
-fn decide(server: &Server, draft: &Draft, history: &History) -> std::result::Result<Decided, Denial> {
+fn decide(
+    server: &Server,
+    standing: &Standing,
+    draft: &Draft,
+    history: &History,
+) -> std::result::Result<Decided, Denial> {
     let (catalogue, rates, now) = (server.catalogue.load(), server.rates.load(), server.clock.now());
     let model = catalogue.model(&draft.model)?;
     let quote = quote(&catalogue, &rates, now, draft, history)?;
     let provider = server.providers.choose(model.provider)?.clone();
     let rate = rates.rate_of(model, now).ok_or_else(|| Denial::UnpricedModel { model: model.id.clone() })?;
     let upstream_name = model.upstream_name.as_str().to_owned();
-    Ok(Decided { quote, prices: rate.prices.clone(), provider, upstream_name })
+    let funding = standing.funding(model);
+    Ok(Decided { quote, prices: rate.prices.clone(), provider, upstream_name, funding })
 }
 
 /// A run never costs more than what the person saw.
@@ -175,15 +190,15 @@ impl Decided {
         (execution_id, skill_id, input_text): (ExecutionId, Option<SkillId>, Option<String>),
         call: UpstreamCall,
     ) -> Plan {
-        let Decided { quote, prices, provider, .. } = self;
+        let Decided { quote, prices, provider, funding, .. } = self;
         let started = Started {
             user_id: Some(who.user_id.clone()),
             api_key_id: who.api_key_id.clone(),
             skill_id,
             model_id: quote.model.clone(),
             provider: provider.kind(),
-            // Plans' allowances, trials and own keys are not there yet: the balance pays, in the ledger's burn order.
-            source: FundingSource::Credits,
+            // The first that may pay; the ledger says who does.
+            source: funding.payers.first().map_or(FundingSource::Credits, Payer::source),
             rate_version: quote.rate_version.clone(),
             quote_likely: quote.likely,
             quote_p50: quote.p50,
@@ -197,6 +212,7 @@ impl Decided {
             execution_id,
             started,
             ceiling: quote.ceiling,
+            funding,
             prices,
             input_tokens: quote.input_tokens,
             provider,

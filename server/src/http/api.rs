@@ -3,6 +3,7 @@
 
 use super::dialect::{error_response, json_response};
 use super::gateway::{ReadBody, caller, whole};
+use crate::allowance::load_purses;
 use crate::error::Result;
 use crate::execution::quote_call;
 use crate::provider::Dialect;
@@ -12,7 +13,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::denial::Denial;
-use domain::funding::FundingSource;
+use domain::funding::choose;
 use domain::id::{ExecutionId, ModelId, SkillId};
 use domain::quote::Quote;
 use domain::route::offered;
@@ -60,10 +61,17 @@ pub async fn models(State(server): State<Server>, headers: HeaderMap) -> Respons
 /// `POST /v1/estimate`: what a chat or messages body would cost, without running it.
 pub async fn estimate(State(server): State<Server>, headers: HeaderMap, body: ReadBody) -> Response {
     answer(&server, async {
-        caller(&server, &headers).await?;
+        let who = caller(&server, &headers).await?;
         let (quote, alternatives) = quote_call(&server, &whole(&server, body)?)?;
         let mut estimate = quote_json(&quote);
-        estimate["source"] = json!(FundingSource::Credits);
+        let catalogue = server.catalogue.load();
+        let purses = load_purses(&server, &who.account_id, &[catalogue.model(&quote.model)?]).await?;
+        // Who would pay now, or why nobody would.
+        let paid = purses.first().map(|purse| choose(purse, quote.ceiling, server.clock.now()));
+        estimate["source"] = json!(paid.as_ref().and_then(|paid| paid.as_ref().ok()));
+        if let Some(Err(denial)) = paid {
+            estimate["refused"] = json!({ "code": denial.code(), "message": denial.sentence() });
+        }
         estimate["alternatives"] = alternatives.iter().map(quote_json).collect();
         Ok(estimate)
     })

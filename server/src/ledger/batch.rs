@@ -3,18 +3,20 @@
 //! Invariant: an answer is given only after the commit; a denied command leaves no trace.
 
 use super::load::{self, Account, LoadedHold};
+use super::platform::{Platform, Taken};
 use super::run::{Draft, Ended, Started};
 use super::write::{
     BalanceRow, EntryRow, ExecutionRow, HoldRow, LotRow, NewHoldRow, NewLotRow, PostingRow, UsageRow, Writes,
 };
-use super::writer::{MadeHold, Outcome, Request, Work};
+use super::writer::{Begun, MadeHold, Outcome, Request, Work};
 use super::{End, Finish, Finished};
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
 use domain::denial::Denial;
+use domain::funding::{Payer, refusal};
 use domain::id::{AccountId, ExecutionId, LotId, PostingId};
-use domain::ledger::{Command, Decision, HoldRecord, HoldState, Lot, PostingKind, decide};
+use domain::ledger::{Command, Decision, GrantKind, HoldRecord, HoldState, Lot, PostingKind, decide};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
@@ -66,6 +68,7 @@ pub(super) struct Batch<'a> {
     clock: &'a Clock,
     now: Timestamp,
     accounts: HashMap<AccountId, Account>,
+    platform: Platform,
     drafts: HashMap<ExecutionId, Draft>,
     /// Whose each known hold is.
     owners: HashMap<ExecutionId, AccountId>,
@@ -86,6 +89,7 @@ impl<'a> Batch<'a> {
             clock,
             now: clock.now(),
             accounts: load::lock_accounts(tx, account_ids).await?,
+            platform: Platform::default(),
             drafts: HashMap::new(),
             owners: HashMap::new(),
             executions: HashMap::new(),
@@ -109,7 +113,12 @@ impl<'a> Batch<'a> {
         let mut recorded = Vec::new();
         for request in requests {
             match &request.work {
-                Work::Hold(new) => with_draft.push(new.hold.execution_id.to_string()),
+                Work::Hold(new) => {
+                    with_draft.push(new.hold.execution_id.to_string());
+                    for payer in &new.hold.funding.payers {
+                        batch.platform.add_payer(&request.account_id, payer, now);
+                    }
+                }
                 Work::Expire { execution_id } => with_draft.push(execution_id.to_string()),
                 Work::Renew { execution_id, .. } | Work::Finish { execution_id, .. } => {
                     hold_ids.push(execution_id.to_string());
@@ -120,7 +129,8 @@ impl<'a> Batch<'a> {
         }
         hold_ids.extend(with_draft.iter().cloned());
         for (execution_id, hold) in load::list_holds(tx, &hold_ids, &with_draft).await? {
-            let LoadedHold { account_id, record, draft } = hold;
+            batch.platform.add_hold(&execution_id, &hold);
+            let LoadedHold { account_id, record, draft, .. } = hold;
             if let Some(json) = draft {
                 let draft = serde_json::from_str(&json).map_err(|error| {
                     Error::internal(&format!("table hold, column draft, row {execution_id}"), error)
@@ -132,6 +142,7 @@ impl<'a> Batch<'a> {
             }
             batch.owners.insert(execution_id, account_id);
         }
+        batch.platform.load(tx).await?;
         batch.executions = load::list_executions(tx, &recorded).await?;
         Ok(batch)
     }
@@ -139,31 +150,7 @@ impl<'a> Batch<'a> {
     fn carry_out(&mut self, request: &Request) -> Result<Outcome> {
         let account_id = &request.account_id;
         match &request.work {
-            Work::Hold(new) => {
-                let hold = &new.hold;
-                if let Some(owner) = self.owners.get(&hold.execution_id) {
-                    let first = self.drafts.get(&hold.execution_id);
-                    let is_same = first.is_some_and(|first| first.started.is_same_request(&hold.started));
-                    if owner != account_id || !is_same {
-                        let problem = format!("Run {} was started before with other content.", hold.execution_id);
-                        return Err(Denial::Conflict { problem }.into());
-                    }
-                }
-                let command = Command::Hold {
-                    execution_id: hold.execution_id.clone(),
-                    amount: hold.amount,
-                    model: hold.started.model_id.clone(),
-                    expires_at: hold.expires_at,
-                };
-                let decision = self.decide(account_id, &command, "Set aside for a run")?;
-                if !decision.repeated {
-                    self.insert_hold(account_id, new, &decision)?;
-                    return Ok(Outcome::Held(None));
-                }
-                // The commit of this very command may have succeeded although its answer was lost.
-                let is_ours = self.drafts.get(&hold.execution_id).is_some_and(|first| first.maker == new.maker);
-                Ok(Outcome::Held(decision.hold.filter(|_| !is_ours).map(|record| record.state)))
-            }
+            Work::Hold(new) => self.begin(account_id, new).map(Outcome::Held),
             Work::Renew { execution_id, expires_at } => {
                 let command = Command::Renew { execution_id: execution_id.clone(), expires_at: *expires_at };
                 self.decide(account_id, &command, "")?;
@@ -172,7 +159,11 @@ impl<'a> Batch<'a> {
             Work::Finish { execution_id, started, finish } => {
                 let execution_id = execution_id.clone();
                 let command = match finish.end {
-                    End::Capture { cost } => Command::Capture { execution_id: execution_id.clone(), cost },
+                    // What the plan pays for is counted, not taken from credit.
+                    End::Capture { cost } => {
+                        let cost = if started.source.takes_credit() { cost } else { Usd::ZERO };
+                        Command::Capture { execution_id: execution_id.clone(), cost }
+                    }
                     End::Void => Command::Void { execution_id: execution_id.clone() },
                 };
                 let memo = match &started.skill_id {
@@ -217,6 +208,68 @@ impl<'a> Batch<'a> {
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    /// Begins a run: asks who may pay for it, one after the other, and takes the first that can.
+    fn begin(&mut self, account_id: &AccountId, new: &MadeHold) -> Result<Begun> {
+        let hold = &new.hold;
+        let id = (account_id, &hold.execution_id);
+        if let Some(owner) = self.owners.get(&hold.execution_id) {
+            return if owner == account_id {
+                self.begin_again(id, new)
+            } else {
+                Err(used_otherwise(&hold.execution_id))
+            };
+        }
+        let mut said = Vec::new();
+        for payer in &hold.funding.payers {
+            if let Err(denial) = self.platform.check(account_id, payer, hold.amount, self.now) {
+                said.push(denial);
+                continue;
+            }
+            let (amount, only) = match payer {
+                Payer::OwnKey | Payer::Allowance(_) => (Usd::ZERO, None),
+                Payer::Trial(_) => (hold.amount, Some(GrantKind::Trial)),
+                Payer::Credits => (hold.amount, None),
+            };
+            let command = Command::Hold {
+                execution_id: hold.execution_id.clone(),
+                amount,
+                model: hold.started.model_id.clone(),
+                only,
+                expires_at: hold.expires_at,
+            };
+            match self.decide(account_id, &command, "Set aside for a run") {
+                Ok(decision) => {
+                    let taken = self.platform.take(id, payer, hold.amount, self.now)?;
+                    self.insert_hold(account_id, new, (payer, taken), &decision)?;
+                    return Ok(Begun { made_before: None, source: payer.source(), amount });
+                }
+                // Trial credit that is used up, or busy, is no reason: the next one is asked.
+                Err(Error::Denied(Denial::InsufficientCredit { .. } | Denial::ReservedByRunningWork { .. }))
+                    if only.is_some() => {}
+                Err(Error::Denied(
+                    denial @ (Denial::InsufficientCredit { .. } | Denial::ReservedByRunningWork { .. }),
+                )) => said.push(denial),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refusal(hold.funding.why_not.as_ref(), &said).into())
+    }
+
+    /// The same id again: the same run, if it asks for the same at the same price.
+    fn begin_again(&self, (account_id, execution_id): (&AccountId, &ExecutionId), new: &MadeHold) -> Result<Begun> {
+        let (Some(first), Some(record)) = (self.drafts.get(execution_id), self.hold(account_id, execution_id)) else {
+            return Err(used_otherwise(execution_id));
+        };
+        let source = first.started.source;
+        let is_same_price = !source.takes_credit() || record.amount == new.hold.amount;
+        if !first.started.is_same_request(&new.hold.started) || !is_same_price {
+            return Err(used_otherwise(execution_id));
+        }
+        // The commit of this very command may have succeeded although its answer was lost.
+        let made_before = (first.maker != new.maker).then_some(record.state);
+        Ok(Begun { made_before, source, amount: record.amount })
     }
 
     fn hold(&self, account_id: &AccountId, execution_id: &ExecutionId) -> Option<&HoldRecord> {
@@ -277,15 +330,25 @@ impl<'a> Batch<'a> {
         self.writes.postings.last().map(|posting| posting.posting_id.clone())
     }
 
-    fn insert_hold(&mut self, account_id: &AccountId, new: &MadeHold, decision: &Decision) -> Result<()> {
+    fn insert_hold(
+        &mut self,
+        account_id: &AccountId,
+        new: &MadeHold,
+        (payer, taken): (&Payer, Taken),
+        decision: &Decision,
+    ) -> Result<()> {
         let Some(record) = &decision.hold else { return Ok(()) };
-        let draft = Draft { maker: new.maker.clone(), started: new.hold.started.clone() };
+        let started = Started { source: payer.source(), ..new.hold.started.clone() };
+        let draft = Draft { maker: new.maker.clone(), started };
         self.writes.new_holds.push(NewHoldRow {
             execution_id: record.execution_id.clone(),
             account_id: account_id.clone(),
             amount: record.amount,
             taken: serde_json::to_string(&record.taken)?,
             draft: serde_json::to_string(&draft)?,
+            allowance_period: taken.period,
+            platform_day: taken.day,
+            platform: taken.at_most,
             expires_at: record.expires_at,
             created_at: self.now,
         });
@@ -307,6 +370,8 @@ impl<'a> Batch<'a> {
         let (charged, overrun) =
             decision.hold.as_ref().map_or((Usd::ZERO, Usd::ZERO), |hold| (hold.captured, hold.overrun));
         if !decision.repeated {
+            let state = decision.hold.as_ref().map_or(HoldState::Voided, |hold| hold.state);
+            self.platform.end(account_id, execution_id, state, finish.ended.cost);
             self.insert_execution((account_id, execution_id), started, &finish.ended, charged)?;
             self.writes.jobs.extend(finish.jobs.iter().cloned());
         }
@@ -375,8 +440,14 @@ impl<'a> Batch<'a> {
             });
         }
         writes.usage.extend(self.usage.into_values());
+        self.platform.write_into(&mut writes)?;
         Ok(writes)
     }
+}
+
+fn used_otherwise(execution_id: &ExecutionId) -> Error {
+    Denial::Conflict { problem: format!("Run {execution_id} was started before with other content or another price.") }
+        .into()
 }
 
 /// A void says so; everything else has its own words.

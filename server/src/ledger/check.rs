@@ -240,6 +240,49 @@ const INVARIANTS: &[(&str, &str)] = &[
           limit 100",
     ),
     (
+        "allowance_is_the_count_of_its_runs",
+        "select 'allowance_use ' || coalesce(u.account_id, h.account_id) || ' ' || coalesce(u.period_start, h.allowance_period),
+                'counts ' || coalesce(u.executions, 0) || ', its runs are ' || coalesce(h.executions, 0)
+           from (select account_id, allowance_period, count(*) as executions
+                   from hold
+                  where allowance_period is not null and state in ('open', 'captured')
+                  group by account_id, allowance_period) h
+           full join allowance_use u on u.account_id = h.account_id and u.period_start = h.allowance_period
+          where coalesce(u.executions, 0) <> coalesce(h.executions, 0)
+          limit 100",
+    ),
+    (
+        "day_is_the_sum_of_its_runs",
+        "select 'platform_day ' || coalesce(d.account_id, h.account_id) || ' ' || coalesce(d.day, h.platform_day),
+                'spent or held is not the sum of its runs'
+           from (select h.account_id, h.platform_day,
+                        sum(case when h.state = 'open' then h.platform_nanos else 0 end) as held,
+                        sum(case when h.state <> 'open' then coalesce(x.cost_nanos, 0) else 0 end) as spent
+                   from hold h left join execution x on x.execution_id = h.execution_id
+                  where h.platform_day is not null
+                  group by h.account_id, h.platform_day) h
+           full join platform_day d on d.account_id = h.account_id and d.day = h.platform_day
+          where coalesce(d.held_nanos, 0) <> coalesce(h.held, 0) or coalesce(d.spent_nanos, 0) <> coalesce(h.spent, 0)
+          limit 100",
+    ),
+    (
+        "run_counts_where_its_source_says",
+        "select 'execution ' || x.execution_id, 'is paid by ' || x.source || ', its hold says otherwise'
+           from execution x left join hold h on h.execution_id = x.execution_id
+          where (x.source = 'allowance' and (h.allowance_period is null or h.amount_nanos <> 0))
+             or (x.source <> 'allowance' and h.allowance_period is not null)
+             or (x.source in ('allowance', 'trial')) <> (h.platform_day is not null)
+          limit 100",
+    ),
+    (
+        "trial_was_granted_once",
+        "select 'trial ' || t.trial_id, 'its credit was not granted as promised'
+           from trial t
+           left join posting p on p.idempotency_key = 'grant:' || t.trial_id || ':trial' and p.account_id = t.account_id
+          where coalesce(p.change_nanos, 0) <> t.amount_nanos
+          limit 100",
+    ),
+    (
         "usage_is_the_sum_of_runs",
         "select 'usage_hour ' || coalesce(u.account_id, x.account_id) || ' ' || coalesce(u.hour, x.hour) || ' '
                 || coalesce(u.model_id, x.model_id),

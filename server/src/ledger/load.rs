@@ -1,5 +1,6 @@
 //! Owns: reading what a batch is decided on, with its accounts locked until the transaction ends.
 
+use super::platform::Taken;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use domain::id::{AccountId, ExecutionId, LotId, ModelId};
@@ -49,12 +50,16 @@ struct HoldRow {
     taken: String,
     draft: Option<String>,
     expires_at: Timestamp,
+    allowance_period: Option<Timestamp>,
+    platform_day: Option<Timestamp>,
+    platform_nanos: Usd,
 }
 
 /// A hold and whose it is. `draft` is there only if it was asked for.
 pub(super) struct LoadedHold {
     pub account_id: AccountId,
     pub record: HoldRecord,
+    pub taken: Taken,
     pub draft: Option<String>,
 }
 
@@ -211,6 +216,7 @@ pub(super) async fn list_holds(
     let rows: Vec<HoldRow> = match tx {
         Tx::Sqlite(conn) => sqlx::query_as(
             "select execution_id, account_id, amount_nanos, captured_nanos, overrun_nanos, state, taken, expires_at,
+                        allowance_period, platform_day, platform_nanos,
                         case when execution_id in (select value from json_each($2)) then draft end as draft
                    from hold
                   where execution_id in (select value from json_each($1))",
@@ -221,6 +227,7 @@ pub(super) async fn list_holds(
         .await?,
         Tx::Postgres(conn) => sqlx::query_as(
             "select execution_id, account_id, amount_nanos, captured_nanos, overrun_nanos, state, taken, expires_at,
+                        allowance_period, platform_day, platform_nanos,
                         case when execution_id = any($2) then draft end as draft
                    from hold
                   where execution_id = any($1)",
@@ -243,7 +250,8 @@ pub(super) async fn list_holds(
                 })?,
                 expires_at: row.expires_at,
             };
-            Ok((row.execution_id, LoadedHold { account_id: row.account_id, record, draft: row.draft }))
+            let taken = Taken { period: row.allowance_period, day: row.platform_day, at_most: row.platform_nanos };
+            Ok((row.execution_id, LoadedHold { account_id: row.account_id, record, taken, draft: row.draft }))
         })
         .collect()
 }

@@ -9,6 +9,7 @@ mod check;
 mod expiry;
 mod grant;
 mod load;
+mod platform;
 mod run;
 mod statement;
 mod write;
@@ -26,12 +27,13 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::job::NewJob;
 use domain::denial::Denial;
+use domain::funding::{Funding, FundingSource};
 use domain::id::{AccountId, ExecutionId, LotId};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
-use writer::{MadeHold, Outcome, Request, Work};
+use writer::{Begun, MadeHold, Outcome, Request, Work};
 
 /// The way to the ledger writers: commands of many callers, committed together. Cheap to clone.
 ///
@@ -65,6 +67,8 @@ pub struct NewHold {
     pub execution_id: ExecutionId,
     pub account_id: AccountId,
     pub amount: Usd,
+    /// Who may pay for it: the first that can, decided under the lock of the account. `started.source` becomes that one.
+    pub funding: Funding,
     /// When the hold ends by itself if nobody renews it.
     pub expires_at: Timestamp,
     pub started: Started,
@@ -131,9 +135,14 @@ impl Hold {
         &self.account_id
     }
 
-    /// The most that can be charged.
+    /// The most that can be charged; nothing when the plan pays.
     pub fn amount(&self) -> Usd {
         self.amount
+    }
+
+    /// Who pays.
+    pub fn source(&self) -> FundingSource {
+        self.started.source
     }
 
     pub fn expires_at(&self) -> Timestamp {
@@ -156,19 +165,22 @@ impl Ledger {
         Ledger { writers, clock: clock.clone() }
     }
 
-    /// Sets credit aside, waiting a moment if running work holds what is missing. Denied with `InsufficientCredit`
-    /// when it can never fit, `ReservedByRunningWork` when it may fit later, `AccountFrozen`, or `Conflict` when
-    /// the id was used for something else.
+    /// Sets aside what a run can cost, by the first payer that can: credit, or an execution of the plan's allowance. Waits
+    /// a moment if running work holds the credit that is missing. Denied as [`domain::funding::refusal`] says:
+    /// `InsufficientCredit` when it can never fit, `ReservedByRunningWork` when it may fit later, `PlanLimit`,
+    /// `Throttled`, `DailyCap`; or with `AccountFrozen`, or `Conflict` when the id was used for something else.
     pub async fn hold(&self, new: NewHold) -> Result<Held> {
-        let NewHold { execution_id, account_id, amount, expires_at, started } = new.clone();
+        let NewHold { execution_id, account_id, expires_at, started, .. } = new.clone();
         match self
             .ask(account_id.clone(), Work::Hold(Box::new(MadeHold { maker: self.clock.new_id(), hold: new })))
             .await?
         {
-            Outcome::Held(Some(state)) => Ok(Held::Repeated(state)),
-            Outcome::Held(None) | Outcome::Finished(_) | Outcome::Done => {
+            Outcome::Held(Begun { made_before: Some(state), .. }) => Ok(Held::Repeated(state)),
+            Outcome::Held(Begun { made_before: None, source, amount }) => {
+                let started = Started { source, ..started };
                 Ok(Held::New(Hold { execution_id, account_id, amount, expires_at, started }))
             }
+            Outcome::Finished(_) | Outcome::Done => Err(wrong_outcome()),
         }
     }
 

@@ -48,12 +48,12 @@ pub struct Ended {
 }
 
 impl Started {
-    /// Whether a second request with the same id asks for the same run.
+    /// Whether a second request with the same id asks for the same run. Who pays for it may have been decided otherwise.
     pub(super) fn is_same_request(&self, other: &Started) -> bool {
         self.skill_id == other.skill_id
             && self.model_id == other.model_id
             && self.input_text == other.input_text
-            && self.source == other.source
+            && self.quote_ceiling == other.quote_ceiling
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Writes {
     pub holds: Vec<HoldRow>,
     pub executions: Vec<ExecutionRow>,
     pub usage: Vec<UsageRow>,
+    pub allowances: Vec<AllowanceRow>,
+    pub days: Vec<DayRow>,
     pub jobs: Vec<NewJob>,
 }
 
@@ -88,8 +90,29 @@ pub(super) struct NewHoldRow {
     pub amount: Usd,
     pub taken: String,
     pub draft: String,
+    pub allowance_period: Option<Timestamp>,
+    pub platform_day: Option<Timestamp>,
+    pub platform: Usd,
     pub expires_at: Timestamp,
     pub created_at: Timestamp,
+}
+
+/// An account's count of a period, as it is afterwards.
+#[derive(Serialize)]
+pub(super) struct AllowanceRow {
+    pub account_id: AccountId,
+    pub period_start: Timestamp,
+    pub executions: i64,
+    pub next_at: Timestamp,
+}
+
+/// What a day cost us for an account, as it is afterwards.
+#[derive(Serialize)]
+pub(super) struct DayRow {
+    pub account_id: AccountId,
+    pub day: Timestamp,
+    pub spent: Usd,
+    pub held: Usd,
 }
 
 #[derive(Serialize)]
@@ -182,6 +205,8 @@ impl Writes {
         bulk(tx, "update holds", &self.holds, HOLD_UPDATE).await?;
         bulk(tx, "insert executions", &self.executions, EXECUTION_INSERT).await?;
         bulk(tx, "add up usage", &self.usage, USAGE_UPSERT).await?;
+        bulk(tx, "count the allowance", &self.allowances, ALLOWANCE_UPSERT).await?;
+        bulk(tx, "count the day", &self.days, DAY_UPSERT).await?;
         let mut jobs = self.jobs;
         // One order for all writers, so that two of them never wait for each other's key.
         jobs.sort_by(|a, b| a.unique_key.cmp(&b.unique_key));
@@ -244,14 +269,19 @@ const LOT_UPDATE: Sql = Sql {
 };
 
 const HOLD_INSERT: Sql = Sql {
-    sqlite: "insert into hold (execution_id, account_id, amount_nanos, state, taken, draft, expires_at, created_at)
+    sqlite: "insert into hold (execution_id, account_id, amount_nanos, state, taken, draft, allowance_period,
+                               platform_day, platform_nanos, expires_at, created_at)
              select value ->> 'execution_id', value ->> 'account_id', value ->> 'amount', 'open', value ->> 'taken',
-                    value ->> 'draft', value ->> 'expires_at', value ->> 'created_at'
+                    value ->> 'draft', value ->> 'allowance_period', value ->> 'platform_day', value ->> 'platform',
+                    value ->> 'expires_at', value ->> 'created_at'
                from json_each($1)",
-    postgres: "insert into hold (execution_id, account_id, amount_nanos, state, taken, draft, expires_at, created_at)
-               select execution_id, account_id, amount, 'open', taken, draft, expires_at, created_at
+    postgres: "insert into hold (execution_id, account_id, amount_nanos, state, taken, draft, allowance_period,
+                                 platform_day, platform_nanos, expires_at, created_at)
+               select execution_id, account_id, amount, 'open', taken, draft, allowance_period, platform_day, platform,
+                      expires_at, created_at
                  from json_to_recordset($1::json) as r (execution_id text, account_id text, amount bigint, taken text,
-                      draft text, expires_at bigint, created_at bigint)",
+                      draft text, allowance_period bigint, platform_day bigint, platform bigint, expires_at bigint,
+                      created_at bigint)",
 };
 
 const HOLD_UPDATE: Sql = Sql {
@@ -387,4 +417,33 @@ const USAGE_UPSERT: Sql = Sql {
                       output_tokens = usage_hour.output_tokens + excluded.output_tokens,
                       cost_nanos    = usage_hour.cost_nanos + excluded.cost_nanos,
                       charge_nanos  = usage_hour.charge_nanos + excluded.charge_nanos",
+};
+
+const ALLOWANCE_UPSERT: Sql = Sql {
+    sqlite: "insert into allowance_use (account_id, period_start, executions, next_at)
+             select value ->> 'account_id', value ->> 'period_start', value ->> 'executions', value ->> 'next_at'
+               from json_each($1)
+              where true
+             on conflict (account_id, period_start) do update
+                set executions = excluded.executions, next_at = excluded.next_at",
+    postgres: "insert into allowance_use (account_id, period_start, executions, next_at)
+               select account_id, period_start, executions, next_at
+                 from json_to_recordset($1::json) as r (account_id text, period_start bigint, executions bigint,
+                      next_at bigint)
+               on conflict (account_id, period_start) do update
+                  set executions = excluded.executions, next_at = excluded.next_at",
+};
+
+const DAY_UPSERT: Sql = Sql {
+    sqlite: "insert into platform_day (account_id, day, spent_nanos, held_nanos)
+             select value ->> 'account_id', value ->> 'day', value ->> 'spent', value ->> 'held'
+               from json_each($1)
+              where true
+             on conflict (account_id, day) do update
+                set spent_nanos = excluded.spent_nanos, held_nanos = excluded.held_nanos",
+    postgres: "insert into platform_day (account_id, day, spent_nanos, held_nanos)
+               select account_id, day, spent, held
+                 from json_to_recordset($1::json) as r (account_id text, day bigint, spent bigint, held bigint)
+               on conflict (account_id, day) do update
+                  set spent_nanos = excluded.spent_nanos, held_nanos = excluded.held_nanos",
 };

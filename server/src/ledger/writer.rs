@@ -9,8 +9,10 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use domain::denial::Denial;
+use domain::funding::FundingSource;
 use domain::id::{AccountId, ExecutionId, LotId};
 use domain::ledger::HoldState;
+use domain::money::Usd;
 use domain::time::Timestamp;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -49,10 +51,20 @@ pub(super) struct MadeHold {
     pub hold: NewHold,
 }
 
+/// A hold that was made, now or before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    /// The state of the hold if another request had made it before.
+    pub made_before: Option<HoldState>,
+    /// Who pays.
+    pub source: FundingSource,
+    /// The credit that is set aside.
+    pub amount: Usd,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    /// The state of the hold if another request had made it before.
-    Held(Option<HoldState>),
+    Held(Begun),
     Finished(Finished),
     Done,
 }

@@ -8,6 +8,7 @@ use domain::catalogue::{Catalogue, Model, ModelClass, Skill};
 use domain::execution::{TokenUsage, cost};
 use domain::id::{AccountId, ExecutionId, ModelId, SkillId, UpstreamModel, UserId};
 use domain::money::{Rate, Usd};
+use domain::plan::Allowance;
 use domain::provider::Provider;
 use domain::rate::{ModelRate, Prices, RateBook};
 use sandbox::{Fault, Rule, Sandbox};
@@ -97,6 +98,7 @@ impl Served {
             model: None,
             input: input.to_owned(),
             shown_ceiling: None,
+            shown_source: None,
         }
     }
 
@@ -254,6 +256,10 @@ fn catalogue(base: &Catalogue) -> Catalogue {
     };
     let prompt = "You write user stories.";
     let mut catalogue = base.clone();
+    // Credits pay here, unless a test gives the plan its executions back.
+    for plan in &mut catalogue.plans {
+        plan.limits.executions_a_month = Allowance::AtMost(0);
+    }
     catalogue.models = vec![
         model(CLAUDE, Provider::Anthropic, "claude-sonnet-4-5-20250929"),
         model(GPT, Provider::OpenAi, "gpt-4o-mini"),

@@ -1,5 +1,6 @@
 //! The ledger: what every run and purchase relies on.
 
+mod allowance;
 mod concurrency;
 mod corruption;
 mod guards;
@@ -9,7 +10,7 @@ mod waiting;
 
 use crate::support::{START, World};
 use domain::execution::{ExecutionState, TokenUsage};
-use domain::funding::FundingSource;
+use domain::funding::{Funding, FundingSource};
 use domain::id::{AccountId, ExecutionId, ModelId, SkillId};
 use domain::money::Usd;
 use domain::provider::Provider;
@@ -60,6 +61,7 @@ pub fn new_hold(account_id: &AccountId, id: &str, amount: i64) -> NewHold {
         execution_id: ExecutionId::new(id),
         account_id: account_id.clone(),
         amount: nanos(amount),
+        funding: Funding::credits(),
         expires_at: START.plus_seconds(600),
         started: started("haiku"),
     }

@@ -113,6 +113,7 @@ fn apply_to_rules(rules: &mut Standing, now: Timestamp, number: usize, step: &St
             execution_id: id(*run),
             amount: nanos(*amount),
             model: ModelId::new(MODELS[*model]),
+            only: None,
             expires_at: now.plus_seconds(600),
         },
         Step::Capture { run, cost } => Command::Capture { execution_id: id(*run), cost: nanos(*cost) },

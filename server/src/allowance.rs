@@ -1,0 +1,205 @@
+//! Owns: what an account has to pay for runs with, read together: its plan's rule for the period, what of it is used,
+//! its running trial, and what it prefers.
+//! Does not own: counting a run (`ledger`, under its lock), the rules (`domain::{limit, funding}`).
+//! Invariant: what is read here is for previews and for the order of payers; the ledger decides again when a run begins.
+
+use crate::error::{Error, Result};
+use crate::ledger::{Balance, load_balance};
+use crate::{Server, catalogue, on_read, on_tx, subscription};
+use domain::catalogue::{Catalogue, Model, TrialKind};
+use domain::denial::Denial;
+use domain::funding::{Funding, Means, PayWith, Purse, payers};
+use domain::id::{AccountId, ModelId, PlanId};
+use domain::limit::{AllowanceRule, AllowanceUsed, PlatformDay};
+use domain::money::Usd;
+use domain::period::Period;
+use domain::plan::Plan;
+use domain::provider::Provider;
+use domain::subscription::CurrentPlan;
+use domain::time::Timestamp;
+
+/// What an account has to pay for runs with.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub account_id: AccountId,
+    pub current: CurrentPlan,
+    /// The account's plan, whose allowance counts.
+    pub own: Plan,
+    /// The plan whose other limits count: the account's, or that of a trial with an own key.
+    pub plan: Plan,
+    pub rule: AllowanceRule,
+    pub pay_with: PayWith,
+    pub trial: Option<Running>,
+}
+
+/// The trial that an account is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    pub trial_id: String,
+    pub kind: TrialKind,
+    pub plan: PlanId,
+    pub ends_at: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    pay_with: String,
+    trial_id: Option<String>,
+    kind: Option<String>,
+    plan_id: Option<PlanId>,
+    ends_at: Option<Timestamp>,
+}
+
+/// What the account has to pay for runs with now. Denial: `NotFound`.
+pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
+    let now = server.clock.now();
+    let current = subscription::load_current(server, account_id).await?;
+    let row: Option<Row> = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select    a.pay_with, t.trial_id, t.kind, t.plan_id, t.ends_at
+             from      account a
+             left join trial t on t.account_id = a.account_id and t.state = 'running' and t.ends_at > $2
+             where     a.account_id = $1",
+        )
+        .bind(account_id)
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+    })?;
+    let row = row.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?;
+    let trial = match (row.trial_id, row.kind, row.plan_id, row.ends_at) {
+        (Some(trial_id), Some(kind), Some(plan), Some(ends_at)) => {
+            Some(Running { trial_id, kind: kind.parse()?, plan, ends_at })
+        }
+        _ => None,
+    };
+
+    // A customer keeps the limits of the version they bought.
+    let bought = catalogue::load_version(server, &current.catalogue_version).await?;
+    let own = plan_of(&bought, &current.plan)?.clone();
+    // A renewal that Stripe has not told us of yet begins the next month all the same.
+    let period =
+        if current.period.contains(now) { current.period } else { Period::month_from(current.period.start, now) };
+    // The allowance is the plan's that is paid for; the other limits are the trial's while one with an own key runs.
+    let rule = AllowanceRule::new(&own, current.seats, (period.start, period.end));
+    let plan = match trial.as_ref().filter(|trial| trial.kind == TrialKind::OwnKey) {
+        Some(trial) => plan_of(&bought, &trial.plan)?.clone(),
+        None => own.clone(),
+    };
+    let pay_with = row.pay_with.parse()?;
+    Ok(Standing { account_id: account_id.clone(), current, own, plan, rule, pay_with, trial })
+}
+
+/// A plan that left the catalogue is looked after as the one that everybody starts on.
+fn plan_of<'a>(catalogue: &'a Catalogue, id: &PlanId) -> Result<&'a Plan> {
+    catalogue
+        .plan(id)
+        .or_else(|| catalogue.plan(&catalogue.signup_plan))
+        .ok_or_else(|| Error::Internal(format!("the catalogue has no plan {id}")))
+}
+
+impl Standing {
+    /// Who may pay for a run of the model, in order.
+    pub fn funding(&self, model: &Model) -> Funding {
+        let trial = self.trial.as_ref().is_some_and(|trial| trial.kind.is_managed());
+        let own_key = has_own_key(&self.account_id, model.provider);
+        payers(&Means { own_key, trial, plan: &self.own, rule: &self.rule, pay_with: self.pay_with }, model)
+    }
+}
+
+/// Whether the account has a usable key of its own for the provider, and wants it used. Nobody has one yet: the vault of
+/// users' keys is not built.
+pub const fn has_own_key(_account_id: &AccountId, _provider: Provider) -> bool {
+    false
+}
+
+/// The counters at a moment: of the period, and of the day in UTC.
+pub async fn load_counters(
+    server: &Server,
+    account_id: &AccountId,
+    rule: &AllowanceRule,
+) -> Result<(AllowanceUsed, PlatformDay)> {
+    let used: Option<(i64, Timestamp)> = on_read!(&server.db, conn => {
+        sqlx::query_as("select executions, next_at from allowance_use where account_id = $1 and period_start = $2")
+            .bind(account_id)
+            .bind(rule.period_start)
+            .fetch_optional(conn)
+            .await
+    })?;
+    let day: Option<(Usd, Usd)> = on_read!(&server.db, conn => {
+        sqlx::query_as("select spent_nanos, held_nanos from platform_day where account_id = $1 and day = $2")
+            .bind(account_id)
+            .bind(server.clock.now().day())
+            .fetch_optional(conn)
+            .await
+    })?;
+    let (executions, next_at) = used.unwrap_or_default();
+    let executions =
+        u64::try_from(executions).map_err(|error| Error::internal("table allowance_use, column executions", error))?;
+    let (spent, held) = day.unwrap_or_default();
+    Ok((AllowanceUsed { executions, next_at }, PlatformDay { spent, held }))
+}
+
+/// For each model, what there is to pay for a run of it, so that a preview can say who pays.
+pub async fn load_purses(server: &Server, account_id: &AccountId, models: &[&Model]) -> Result<Vec<Purse>> {
+    let standing = load(server, account_id).await?;
+    let (used, day) = load_counters(server, account_id, &standing.rule).await?;
+    let balance = load_balance(server, account_id).await?;
+    let trials = list_trial_lots(server, account_id).await?;
+    let purse = |model: &&Model| {
+        let allows = |models: &Option<Vec<ModelId>>| models.as_ref().is_none_or(|models| models.contains(&model.id));
+        let sum = |of_model: bool| {
+            let lots = trials.iter().filter(|(models, _)| allows(models) == of_model);
+            lots.fold(Usd::ZERO, |sum, (_, left)| sum.saturating_add(*left))
+        };
+        Purse {
+            funding: standing.funding(model),
+            used,
+            day,
+            trial: sum(true),
+            spendable: spendable(&balance, sum(false)),
+        }
+    };
+    Ok(models.iter().map(purse).collect())
+}
+
+/// What credits can pay for a model: all of it but the trial credit for other models.
+fn spendable(balance: &Balance, for_others: Usd) -> Usd {
+    balance.spendable().saturating_sub(for_others)
+}
+
+/// Trial credit that has not expired: the models it is for (`None` for all), and what is left.
+async fn list_trial_lots(server: &Server, account_id: &AccountId) -> Result<Vec<(Option<Vec<ModelId>>, Usd)>> {
+    let rows: Vec<(Option<String>, Usd)> = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select allowed_models, remaining_nanos
+             from   lot
+             where  account_id = $1 and kind = 'trial' and remaining_nanos > 0
+                    and (expires_at is null or expires_at > $2)",
+        )
+        .bind(account_id)
+        .bind(server.clock.now())
+        .fetch_all(conn)
+        .await
+    })?;
+    rows.into_iter()
+        .map(|(models, left)| {
+            let models = models.map(|json| serde_json::from_str(&json)).transpose();
+            Ok((models.map_err(|error| Error::internal("table lot, column allowed_models", error))?, left))
+        })
+        .collect()
+}
+
+/// Chooses between the plan's allowance and credits. Who may: whoever may buy.
+pub async fn set_pay_with(server: &Server, account_id: &AccountId, pay_with: PayWith) -> Result<()> {
+    let mut tx = server.db.begin().await?;
+    on_tx!(&mut tx, conn => {
+        sqlx::query("update account set pay_with = $1 where account_id = $2")
+            .bind(pay_with.as_str())
+            .bind(account_id)
+            .execute(conn)
+            .await
+            .map(drop)
+    })?;
+    tx.commit().await
+}
