@@ -55,6 +55,8 @@ id!(
     PackId,
     /// A skill of the catalogue, such as `prd`.
     SkillId,
+    /// A usage profile of the catalogue, such as `light`.
+    ProfileId,
     /// A model of the catalogue, such as `claude-sonnet-4-5`.
     ModelId,
     /// A model as its provider names it, such as `claude-sonnet-4-5-20250929`.

@@ -3,6 +3,7 @@
 //! Compiles for the server and for WebAssembly, so the price in the browser and the price on the server are one
 //! function. Never here: async, I/O, the clock, randomness, the environment.
 
+pub mod calculator;
 pub mod catalogue;
 pub mod denial;
 pub mod entitlement;

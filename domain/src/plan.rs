@@ -5,7 +5,9 @@
 
 use crate::catalogue::ModelClass;
 use crate::id::{ModelId, PlanId};
-use crate::money::{BasisPoints, Usd};
+use crate::money::{BasisPoints, Cents, Usd};
+use crate::proration::Item;
+use crate::subscription::KeyMode;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -85,9 +87,28 @@ impl Plan {
     pub fn price_at(&self, at: Timestamp) -> Option<&PlanPrice> {
         self.prices.iter().find(|price| price.from <= at && price.until.is_none_or(|until| at < until))
     }
+
+    /// How many times its price is paid: once, or for each seat.
+    pub const fn quantity(&self, seats: u32) -> u32 {
+        if self.per_seat && seats > 1 { seats } else { 1 }
+    }
+
+    /// What a whole month costs, all seats together; `None` by agreement, or if it is not sold then.
+    pub fn month(&self, at: Timestamp, mode: KeyMode, seats: u32) -> Option<Cents> {
+        let unit = self.price_at(at)?.of(mode)?.to_cents_exact()?;
+        Item { unit, quantity: self.quantity(seats) }.total()
+    }
 }
 
 impl PlanPrice {
+    /// What one seat costs a month; `None` is by agreement.
+    pub const fn of(&self, mode: KeyMode) -> Option<Usd> {
+        match mode {
+            KeyMode::Standard => self.standard,
+            KeyMode::Byok => self.byok,
+        }
+    }
+
     /// What the customer's own keys save, rounded half up to the whole percent; `None` when there is nothing to save.
     pub fn byok_saving_percent(&self) -> Option<i64> {
         let standard = self.standard.filter(|price| price.is_positive())?;
@@ -108,6 +129,21 @@ mod tests {
         let savings: Vec<_> =
             tiers().plans.iter().map(|plan| plan.price_at(now).unwrap().byok_saving_percent()).collect();
         assert_eq!(savings, [None, Some(44), Some(34), None]);
+    }
+
+    #[test]
+    fn a_month_is_paid_for_each_seat_of_a_plan_that_has_seats() {
+        let catalogue = tiers();
+        let now = Timestamp::from_date(2026, 11, 24);
+        let month = |plan, mode, seats| {
+            let plan = catalogue.plan(&PlanId::new(plan)).unwrap();
+            plan.month(now, mode, seats).map(|cents| cents.0)
+        };
+        assert_eq!(month("free", KeyMode::Standard, 4), Some(0));
+        assert_eq!(month("pro", KeyMode::Byok, 4), Some(500));
+        assert_eq!(month("team", KeyMode::Standard, 4), Some(11_600));
+        assert_eq!(month("team", KeyMode::Byok, 0), Some(1_900), "no plan has less than one seat");
+        assert_eq!(month("enterprise", KeyMode::Standard, 4), None, "by agreement");
     }
 
     #[test]

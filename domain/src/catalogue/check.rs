@@ -31,6 +31,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     unique("trial", file.trials.iter().map(|trial| &trial.kind))?;
     unique("model", file.models.iter().map(|model| &model.id))?;
     unique("skill", file.skills.iter().map(|skill| &skill.id))?;
+    unique("profile", file.profiles.iter().map(|profile| &profile.id))?;
     limits(file.limits.get_ref())?;
     for plan in &file.plans {
         check_plan(plan, &file.models)?;
@@ -57,6 +58,12 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     }
     for skill in &file.skills {
         check_skill(skill, file)?;
+    }
+    for profile in &file.profiles {
+        let is_known = |id| file.skills.iter().any(|skill| skill.id.get_ref() == id);
+        if let Some(unknown) = profile.runs.get_ref().keys().find(|id| !is_known(*id)) {
+            return refuse(profile.runs.span(), format!("there is no skill `{unknown}`"));
+        }
     }
     Ok(())
 }

@@ -3,8 +3,10 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
-use super::{Catalogue, Grace, Limits, Model, ModelClass, ShippedRates, Skill, Trial, TrialKind, TrialModels, check};
-use crate::id::{ModelId, PackId, PlanId, SkillId, UpstreamModel};
+use super::{
+    Catalogue, Grace, Limits, Model, ModelClass, Profile, ShippedRates, Skill, Trial, TrialKind, TrialModels, check,
+};
+use crate::id::{ModelId, PackId, PlanId, ProfileId, SkillId, UpstreamModel};
 use crate::money::{BasisPoints, Usd};
 use crate::pack::{Pack, StripeFee};
 use crate::plan::{Allowance, PayPerUse, Plan, PlanLimits, PlanPrice};
@@ -12,6 +14,7 @@ use crate::provider::Provider;
 use crate::time::Timestamp;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
+use std::collections::BTreeMap;
 use std::fmt;
 use toml::Spanned;
 
@@ -48,6 +51,8 @@ pub(super) struct File {
     pub models: Vec<ModelRow>,
     #[serde(rename = "skill")]
     pub skills: Vec<SkillRow>,
+    #[serde(rename = "profile", default)]
+    pub profiles: Vec<ProfileRow>,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +168,15 @@ pub(super) struct SkillRow {
     pub max_output_tokens: Spanned<u64>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProfileRow {
+    pub id: Spanned<ProfileId>,
+    name: String,
+    description: String,
+    pub runs: Spanned<BTreeMap<SkillId, u64>>,
+}
+
 /// Reads a catalogue file and checks it.
 pub(super) fn parse(text: &str) -> Result<Catalogue, CatalogueError> {
     let file: File = toml::from_str(text).map_err(|error| CatalogueError {
@@ -197,6 +211,7 @@ impl File {
             grace: self.grace,
             models: self.models.into_iter().map(ModelRow::into_model).collect(),
             skills: self.skills.into_iter().map(SkillRow::into_skill).collect(),
+            profiles: self.profiles.into_iter().map(ProfileRow::into_profile).collect(),
             limits: Limits {
                 execution_tokens: limits.execution_tokens,
                 prior_output_tokens: limits.prior_output_tokens,
@@ -301,6 +316,17 @@ impl SkillRow {
             prior_input_tokens: self.prior_input_tokens.into_inner(),
             prior_output_tokens: self.prior_output_tokens.into_inner(),
             max_output_tokens: self.max_output_tokens.into_inner(),
+        }
+    }
+}
+
+impl ProfileRow {
+    fn into_profile(self) -> Profile {
+        Profile {
+            id: self.id.into_inner(),
+            name: self.name,
+            description: self.description,
+            runs: self.runs.into_inner(),
         }
     }
 }

@@ -12,13 +12,14 @@ pub use source::{Source, SourceError};
 pub use trial::{Trial, TrialKind, TrialModels};
 
 use crate::denial::Denial;
-use crate::id::{ModelId, PackId, PlanId, SkillId, UpstreamModel};
+use crate::id::{ModelId, PackId, PlanId, ProfileId, SkillId, UpstreamModel};
 use crate::money::{BasisPoints, Usd};
 use crate::pack::{Pack, StripeFee};
 use crate::plan::Plan;
 use crate::provider::Provider;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 crate::text_enum! {
     /// How demanding the work is that a model is meant for.
@@ -45,6 +46,7 @@ pub struct Catalogue {
     pub grace: Grace,
     pub models: Vec<Model>,
     pub skills: Vec<Skill>,
+    pub profiles: Vec<Profile>,
     pub limits: Limits,
     pub shipped_rates: ShippedRates,
 }
@@ -85,6 +87,16 @@ pub struct Skill {
     pub prior_output_tokens: u64,
     /// A run stops here.
     pub max_output_tokens: u64,
+}
+
+/// How much somebody runs, as an example.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    pub id: ProfileId,
+    pub name: String,
+    pub description: String,
+    /// Runs of each skill that one person makes in a month.
+    pub runs: BTreeMap<SkillId, u64>,
 }
 
 /// Limits and assumptions that count for every plan.
@@ -292,6 +304,12 @@ pub(crate) mod tests {
                 "prices = [{ from = 2026-01-01, standard = \"9.005\", byok = \"5.00\" }]",
                 "is not whole cents",
             ),
+            (
+                "runs = { context-recall = 25, user-story = 125 }",
+                "runs = { context-recall = 25, user-tale = 125 }",
+                "there is no skill `user-tale`",
+            ),
+            ("id = \"regular\"", "id = \"light\"", "another profile `light`"),
             ("days = 14", "days = 0", "a trial of no days"),
             ("amount = \"5.00\"", "amount = \"0.00\"", "needs an amount to spend"),
             ("models = \"all\"", "models = \"some\"", "or \"all\""),
