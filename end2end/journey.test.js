@@ -32,6 +32,12 @@ test('sign up, buy a pack, run a PRD, find it metered @postgres', async ({ page,
     expect(await spendable(page)).toBe(TEN_DOLLARS);
   });
 
+  // A second tab that is left alone: its figure at the top must follow by itself.
+  const other = await page.context().newPage();
+  await other.goto('/usage');
+  expect(await spendable(other)).toBe(TEN_DOLLARS);
+  await page.bringToFront();
+
   const { record, charge } = await test.step('run a PRD through the preview', async () => {
     await openTask(page, 'PRD', INPUT);
     const preview = await openPreview(page);
@@ -49,6 +55,12 @@ test('sign up, buy a pack, run a PRD, find it metered @postgres', async ({ page,
     expect(TEN_DOLLARS - (await spendable(page))).toBe(charge);
     const debit = page.getByRole('table', { name: /Statement/ }).getByRole('row').nth(1);
     expect(-(await amountOf(debit))).toBe(charge);
+  });
+
+  await test.step('also at the top of a page that was open all the time', async () => {
+    await other.bringToFront();
+    await expect.poll(() => spendable(other)).toBe(TEN_DOLLARS - charge);
+    await other.close();
   });
 
   await test.step('and the same cost stands in the usage', async () => {

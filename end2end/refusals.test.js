@@ -109,6 +109,32 @@ test('a run sent twice runs once and costs once', async ({ page, sandbox }) => {
   }).toPass();
 });
 
+test('an impatient second press sends a form once', async ({ page, sandbox }) => {
+  await signUp(page, sandbox, newPerson('impatient'));
+  await page.goto('/credits');
+  let sent = 0;
+  page.on('request', (request) => (sent += request.method() === 'POST' ? 1 : 0));
+  const buy = page.getByRole('button', { name: 'Buy $10 pack' });
+
+  // The first press: an event that the browser does not follow up, so the page stays as if the answer took long.
+  const press = (button) => {
+    button.form.dispatchEvent(new SubmitEvent('submit', { bubbles: true, cancelable: true, submitter: button }));
+    return button.getAttribute('aria-busy');
+  };
+  await expect.poll(() => buy.evaluate(press)).toBe('true');
+  await buy.click();
+  await buy.press('Enter');
+  await expect(page).toHaveURL(/\/credits$/);
+  expect(sent).toBe(0);
+
+  // Seen again by going back, it can be sent.
+  await page.evaluate(() => window.dispatchEvent(new Event('pageshow')));
+  await expect(buy).not.toHaveAttribute('aria-busy');
+  await buy.click();
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText('Pay');
+  expect(sent).toBe(1);
+});
+
 test('a form that another site sends is refused', async ({ page, customer, demo }) => {
   const context = await page.context().browser().newContext({ baseURL: demo, storageState: customer.state });
   const answer = await context.request.post('/sign-out', { headers: { 'sec-fetch-site': 'cross-site' } });

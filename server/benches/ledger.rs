@@ -186,6 +186,7 @@ async fn hold_and_capture(ledger: &Ledger, clock: &Clock, account_id: &AccountId
             api_key_id: None,
             skill_id: None,
             model_id: ModelId::new("benchmark"),
+            title: "Benchmark".to_owned(),
             provider: Provider::Anthropic,
             source: FundingSource::Credits,
             rate_version: "benchmark".to_owned(),

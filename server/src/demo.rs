@@ -163,6 +163,7 @@ async fn run(server: &Server, user: &User, dice: &mut Dice) -> Result<()> {
         api_key_id: None,
         skill_id: Some(skill.id.clone()),
         model_id: model.id.clone(),
+        title: catalogue.run_title(Some(&skill.id), &model.id),
         provider: model.provider,
         source: FundingSource::Credits,
         rate_version: quoted.rate_version.clone(),

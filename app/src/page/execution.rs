@@ -30,7 +30,8 @@ pub fn ExecutionPage() -> impl IntoView {
             .ok_or_else(|| Denial::NotFound { what: "run".to_owned() })?;
         let catalogue = server.catalogue.load_full();
         let rates = server.rates.load_full();
-        let rate = catalogue.model(&run.model_id).ok().and_then(|model| rates.rate_of(model, run.started_at)).cloned();
+        let rate =
+            catalogue.model(&run.model_id).ok().and_then(|model| rates.of_version(model, &run.rate_version)).cloned();
         let task = task_name(&catalogue, run.skill_id.as_ref());
         let model = model_name(&catalogue, &run.model_id);
         let body = match &run.state {

@@ -3,7 +3,8 @@
 use crate::error;
 use crate::theme::Theme;
 use crate::ui::icon::{Glyph, Icon};
-use crate::ui::money::{Digits, Money};
+use crate::ui::live_balance::LiveBalance;
+use crate::ui::press_once::PressOnce;
 use crate::visitor::{self, Visitor};
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -77,9 +78,7 @@ where
                         view! {
                             <a class="button button-quiet" href="/credits">
                                 <span class="text-ink-muted max-sm:sr-only">"Spendable"</span>
-                                <span class="font-semibold" data-live="spendable">
-                                    <Money amount=spendable digits=Digits::Short />
-                                </span>
+                                <LiveBalance spendable=spendable />
                             </a>
                         }
                     })} {theme_menu(&visitor)} {user.map(|user| user_menu(&user))}
@@ -87,6 +86,7 @@ where
             <main class="console-main" id="content" tabindex="-1">
                 {content}
             </main>
+            <PressOnce />
         </div>
     }
     .into_any()

@@ -10,11 +10,13 @@ pub mod form;
 pub mod icon;
 #[cfg(feature = "ssr")]
 pub mod layout;
+pub mod live_balance;
 pub mod live_run;
 pub mod meter;
 pub mod money;
 pub mod notice;
 pub mod pack;
+pub mod press_once;
 pub mod run_state;
 pub mod table;
 pub mod task_form;

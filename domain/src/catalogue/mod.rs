@@ -169,6 +169,13 @@ impl Catalogue {
             .ok_or_else(|| Denial::UnknownModel { model: id.as_str().to_owned() })
     }
 
+    /// What a run is called for people, such as `User story on Claude 3.5 Haiku`; what left the catalogue goes by its id.
+    pub fn run_title(&self, skill: Option<&SkillId>, model: &ModelId) -> String {
+        let task = skill.map_or("API request", |id| self.skill(id).map_or(id.as_str(), |skill| &skill.name));
+        let model = self.model(model).map_or(model.as_str(), |model| &model.name);
+        format!("{task} on {model}")
+    }
+
     /// The model that an API client names, by our id or by the provider's own name.
     pub fn model_named(&self, name: &str) -> Result<&Model, Denial> {
         self.models

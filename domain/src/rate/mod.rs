@@ -87,6 +87,13 @@ impl RateBook {
         (rate.provider == provider && &rate.model == model).then_some(rate)
     }
 
+    /// The rate of a model of the catalogue that carries this version: the one that priced a run, whatever came later.
+    pub fn of_version(&self, model: &Model, version: &str) -> Option<&ModelRate> {
+        self.rates.iter().find(|rate| {
+            rate.provider == model.provider && rate.model == model.upstream_name && rate.version == version
+        })
+    }
+
     /// Whether a provider's model has a rate, at whatever moment.
     pub fn has_any(&self, provider: Provider, model: &UpstreamModel) -> bool {
         self.rates.iter().any(|rate| rate.provider == provider && &rate.model == model)

@@ -20,6 +20,8 @@ pub struct Run {
     pub skill_id: Option<SkillId>,
     pub model_id: ModelId,
     pub source: FundingSource,
+    /// Which version of the model's rate priced it.
+    pub rate_version: String,
     /// What it was to cost, as quoted when it began.
     pub quoted: Quoted,
     /// Kept for runs of pages only.
@@ -69,6 +71,7 @@ impl Run {
             skill_id: started.skill_id.clone(),
             model_id: started.model_id.clone(),
             source: started.source,
+            rate_version: started.rate_version.clone(),
             quoted: Quoted {
                 likely: started.quote_likely,
                 p50: started.quote_p50,
@@ -116,6 +119,7 @@ struct Row {
     model_id: ModelId,
     state: String,
     source: String,
+    rate_version: String,
     input_tokens: i64,
     cache_read_tokens: i64,
     cache_write_5m_tokens: i64,
@@ -138,7 +142,7 @@ struct Row {
 
 async fn load_ended(server: &Server, account_id: &AccountId, execution_id: &ExecutionId) -> Result<Option<Run>> {
     let row: Option<Row> = on_read!(&server.db, pool => sqlx::query_as(
-        "select skill_id, model_id, state, source,
+        "select skill_id, model_id, state, source, rate_version,
                 input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
                 output_tokens, reasoning_tokens, usage_estimated, cost_nanos, charge_nanos,
                 quote_likely_nanos, quote_p50_nanos, quote_p90_nanos, quote_ceiling_nanos,
@@ -158,6 +162,7 @@ async fn load_ended(server: &Server, account_id: &AccountId, execution_id: &Exec
         skill_id: row.skill_id,
         model_id: row.model_id,
         source: row.source.parse()?,
+        rate_version: row.rate_version,
         quoted: Quoted {
             likely: row.quote_likely_nanos,
             p50: row.quote_p50_nanos,

@@ -17,7 +17,7 @@ use domain::money::Usd;
 use domain::rate::Prices;
 use std::io;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Everything that was decided before a run begins.
 pub(super) struct Plan {
@@ -74,24 +74,16 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
         expires_at: server.clock.now().plus_seconds(HOLD_SECONDS),
         started: plan.started.clone(),
     };
-    let mut hold = match server.ledger.hold(new).await {
+    let call = UpstreamCall { body: std::mem::take(&mut plan.call.body), ..plan.call.clone() };
+    let (held, asked) = hold_and_ask(&server, new, &plan, call).await;
+    let mut hold = match held {
         Ok(Held::New(hold)) => hold,
         Ok(Held::Repeated(state)) => return reader.repeated(&server, &plan, state),
         Err(error) => return reader.refuse(&server, &plan, error),
     };
     plan.started.source = hold.source();
     reader.admitted(hold.source());
-
-    let call = UpstreamCall { body: std::mem::take(&mut plan.call.body), ..plan.call.clone() };
-    let asked = tokio::select! {
-        asked = send(&server.http, &*plan.provider, &call, server.providers.patience, &server.tasks) => asked,
-        () = stopped_for_long(&server) => {
-            let (who, problem) = (plan.provider.name().to_owned(), "had not answered when this server was restarted".to_owned());
-            Err(Refusal::Denied(Denial::Upstream { who, problem }))
-        }
-    };
-    drop(call);
-    let response = match asked {
+    let response = match asked.await {
         Ok(response) => response,
         Err(refusal) => {
             let closed = finish_refused(&server, &plan, hold, &refusal).await;
@@ -115,6 +107,50 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
         let closed = finish(&server, &plan, hold, delivery, None).await;
         reader.end_whole(&server, &plan, (cut, body), closed);
     }
+}
+
+/// Asks the provider as soon as the hold is decided, while it becomes durable; whoever waits for the answer must see
+/// the hold first. If the hold is not made after all, the call is dropped, and what it cost is the platform's.
+async fn hold_and_ask<'a>(
+    server: &'a Server,
+    new: NewHold,
+    plan: &Plan,
+    call: UpstreamCall,
+) -> (Result<Held>, impl Future<Output = Result<reqwest::Response, Refusal>> + use<'a>) {
+    let (fits, provider) = (Arc::new(Notify::new()), plan.provider.clone());
+    let mut held = Box::pin(server.ledger.hold_and_tell(new, fits.clone()));
+    let mut asking = Box::pin(async move {
+        tokio::select! {
+            asked = send(&server.http, &*provider, &call, server.providers.patience, &server.tasks) => asked,
+            () = stopped_for_long(server) => {
+                let problem = "had not answered when this server was restarted".to_owned();
+                Err(Refusal::Denied(Denial::Upstream { who: provider.name().to_owned(), problem }))
+            }
+        }
+    });
+    let mut asked = None;
+    let decided = tokio::select! {
+        biased;
+        held = &mut held => Some(held),
+        () = fits.notified() => None,
+    };
+    let held = match decided {
+        Some(held) => held,
+        None => tokio::select! {
+            held = &mut held => held,
+            answer = &mut asking => {
+                asked = Some(answer);
+                held.await
+            }
+        },
+    };
+    let asked = async move {
+        match asked {
+            Some(answer) => answer,
+            None => asking.await,
+        }
+    };
+    (held, asked)
 }
 
 /// Ends a while after the server was told to stop: what has not ended by then is cut.

@@ -9,6 +9,7 @@ pub mod guard;
 pub mod headers;
 pub mod health;
 pub mod limits;
+mod live_balance;
 mod openai;
 mod run_events;
 pub mod webhook;
@@ -32,6 +33,7 @@ pub fn router(server: Server) -> Router {
         .layer(DefaultBodyLimit::max(gateway::LONGEST_BODY))
         // What a page follows while it is open, by session.
         .route("/runs/{id}/events", get(run_events::run_events))
+        .route("/live/balance", get(live_balance::live_balance))
         // Health and metrics.
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

@@ -166,11 +166,7 @@ impl<'a> Batch<'a> {
                     }
                     End::Void => Command::Void { execution_id: execution_id.clone() },
                 };
-                let memo = match &started.skill_id {
-                    Some(skill_id) => format!("{skill_id} on {}", started.model_id),
-                    None => started.model_id.to_string(),
-                };
-                let decision = self.decide(account_id, &command, &memo)?;
+                let decision = self.decide(account_id, &command, &started.title)?;
                 self.finish((account_id, &execution_id), started, finish, decision)
             }
             Work::Expire { execution_id } => {
@@ -243,6 +239,7 @@ impl<'a> Batch<'a> {
                 Ok(decision) => {
                     let taken = self.platform.take(id, payer, hold.amount, self.now)?;
                     self.insert_hold(account_id, new, (payer, taken), &decision)?;
+                    new.fits.notify_one();
                     return Ok(Begun { made_before: None, source: payer.source(), amount });
                 }
                 // Trial credit that is used up, or busy, is no reason: the next one is asked.

@@ -33,6 +33,7 @@ use domain::money::Usd;
 use domain::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use writer::{Begun, MadeHold, Outcome, Request, Work};
 
 /// The way to the ledger writers: commands of many callers, committed together. Cheap to clone.
@@ -170,11 +171,15 @@ impl Ledger {
     /// `InsufficientCredit` when it can never fit, `ReservedByRunningWork` when it may fit later, `PlanLimit`,
     /// `Throttled`, `DailyCap`; or with `AccountFrozen`, or `Conflict` when the id was used for something else.
     pub async fn hold(&self, new: NewHold) -> Result<Held> {
+        self.hold_and_tell(new, Arc::default()).await
+    }
+
+    /// Like [`Ledger::hold`], and notifies `fits` as soon as the decision is taken, just before it is durable: time to
+    /// ask a provider meanwhile. Only the answer counts: until it is there, nobody may see what the provider says.
+    pub async fn hold_and_tell(&self, new: NewHold, fits: Arc<Notify>) -> Result<Held> {
         let NewHold { execution_id, account_id, expires_at, started, .. } = new.clone();
-        match self
-            .ask(account_id.clone(), Work::Hold(Box::new(MadeHold { maker: self.clock.new_id(), hold: new })))
-            .await?
-        {
+        let work = Work::Hold(Box::new(MadeHold { maker: self.clock.new_id(), hold: new, fits }));
+        match self.ask(account_id.clone(), work).await? {
             Outcome::Held(Begun { made_before: Some(state), .. }) => Ok(Held::Repeated(state)),
             Outcome::Held(Begun { made_before: None, source, amount }) => {
                 let started = Started { source, ..started };

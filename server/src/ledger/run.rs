@@ -18,6 +18,9 @@ pub struct Started {
     pub api_key_id: Option<ApiKeyId>,
     pub skill_id: Option<SkillId>,
     pub model_id: ModelId,
+    /// What the statement calls it, such as `User story on Claude 3.5 Haiku`.
+    #[serde(default)]
+    pub title: String,
     pub provider: Provider,
     pub source: FundingSource,
     pub rate_version: String,

@@ -16,8 +16,9 @@ use domain::money::Usd;
 use domain::time::Timestamp;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 /// How many commands may wait in a writer's queue before callers wait to hand theirs in.
@@ -49,6 +50,8 @@ pub(super) enum Work {
 pub(super) struct MadeHold {
     pub maker: String,
     pub hold: NewHold,
+    /// Notified when the credit is there, before that is durable.
+    pub fits: Arc<Notify>,
 }
 
 /// A hold that was made, now or before.

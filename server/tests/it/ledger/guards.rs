@@ -25,7 +25,7 @@ async fn a_run_is_held_captured_and_on_the_statement() {
 
         let statement = list_statement(&world.server, &account, None, None, 10).await.unwrap();
         let lines: Vec<(&str, i64)> = statement.iter().map(|row| (row.memo.as_str(), row.change.nanos())).collect();
-        assert_eq!(lines, [("prd on haiku", -105), ("Bought credit", ten.nanos()), ("Bought credit", 7)]);
+        assert_eq!(lines, [("PRD on haiku", -105), ("Bought credit", ten.nanos()), ("Bought credit", 7)]);
         assert_eq!(statement[0].balance_after, finished.balance.total());
         assert_eq!(statement[0].reference.as_deref(), Some("run"));
         let older = list_statement(&world.server, &account, None, Some(&statement[0].posting_id), 1).await.unwrap();

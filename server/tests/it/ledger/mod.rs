@@ -30,6 +30,7 @@ pub fn started(model: &str) -> Started {
         api_key_id: None,
         skill_id: Some(SkillId::new("prd")),
         model_id: ModelId::new(model),
+        title: format!("PRD on {model}"),
         provider: Provider::Anthropic,
         source: FundingSource::Credits,
         rate_version: "2027-01".to_owned(),
