@@ -1,5 +1,6 @@
 //! The official clients' endpoints, not streamed: exact bills, denials in each dialect, the provider's faults.
 
+use crate::ledger::{assert_clean, by_hand};
 use crate::served::{ANTHROPIC_KEY, CLAUDE, GPT, OPENAI_KEY, Served, UNPRICED, ask, execution_of, path_of, priced};
 use crate::support::each_database;
 use domain::money::Usd;
@@ -367,4 +368,39 @@ impl Write for Log {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// The provider is asked while the hold becomes durable; when it does not, nobody hears what the provider says.
+#[tokio::test]
+async fn a_hold_that_is_not_stored_lets_no_output_out_and_charges_nothing() {
+    each_database(async |world| {
+        let it = Served::open(world, 10).await;
+        let before = it.balance().await;
+        let refuse: &[&'static str] = if world.db().engine() == "sqlite" {
+            &["create trigger refuse before insert on hold begin select raise(abort, 'the disk is full'); end"]
+        } else {
+            &[
+                "create function refuse() returns trigger language plpgsql as
+                 $$ begin raise exception 'the disk is full'; end $$",
+                "create trigger refuse before insert on hold for each row execute function refuse()",
+            ]
+        };
+        for &sql in refuse {
+            by_hand(world, sql).await.unwrap();
+        }
+        for streams in [false, true] {
+            let response =
+                it.post("/v1/messages", &ask(CLAUDE, "Name three colours.", 200, streams)).send().await.unwrap();
+            assert_eq!(response.status(), 500);
+            let body = response.text().await.unwrap();
+            assert!(!body.contains("content_block") && !body.contains("disk"), "{body}");
+        }
+        let undo = if world.db().engine() == "sqlite" { "drop trigger refuse" } else { "drop trigger refuse on hold" };
+        by_hand(world, undo).await.unwrap();
+        assert_eq!(it.balance().await, before);
+        let response = it.post("/v1/messages", &ask(CLAUDE, "Name three colours.", 200, false)).send().await.unwrap();
+        assert_eq!(response.status(), 200, "the next one works");
+        assert_clean(world.db()).await;
+    })
+    .await;
 }
