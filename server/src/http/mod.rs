@@ -11,6 +11,7 @@ pub mod health;
 pub mod limits;
 mod live_balance;
 mod openai;
+mod openapi;
 mod run_events;
 pub mod webhook;
 
@@ -31,6 +32,7 @@ pub fn router(server: Server) -> Router {
         .route("/v1/balance", get(api::balance))
         .route("/v1/usage", get(api::usage))
         .layer(DefaultBodyLimit::max(gateway::LONGEST_BODY))
+        .route("/openapi.json", get(openapi::openapi))
         // What a page follows while it is open, by session.
         .route("/runs/{id}/events", get(run_events::run_events))
         .route("/live/balance", get(live_balance::live_balance))

@@ -16,6 +16,7 @@ mod gateway;
 mod guard;
 mod identity;
 mod ledger;
+mod openapi;
 mod payment_faults;
 mod purchase;
 mod rates;
