@@ -4,7 +4,8 @@
 
 -- `plan_id`, `key_mode` and `seats` are what Stripe bills next. `had_*` is what the account has until the paid period
 -- ends, where that is more. `unpaid_since` is when the first renewal failed that is still open. `look_at` is when to ask
--- Stripe again without being told: a renewal is due, or a payment is missing.
+-- Stripe again without being told: a renewal is due, or a payment is missing. `told` is how things stand as the people
+-- who pay were told by mail.
 create table subscription (
     stripe_subscription_id text   not null,
     account_id             text   not null,
@@ -25,6 +26,7 @@ create table subscription (
     cancels_at             bigint,
     unpaid_since           bigint,
     problem                text,
+    told                   text   not null,
     look_at                bigint,
     refreshed_at           bigint not null,
     created_at             bigint not null,
@@ -32,6 +34,7 @@ create table subscription (
     constraint subscription_pk primary key (stripe_subscription_id),
     constraint subscription_account_fk foreign key (account_id) references account (account_id),
     constraint subscription_key_mode_known check (key_mode in ('standard', 'byok') and had_key_mode in ('standard', 'byok')),
+    constraint subscription_told_known check (told in ('nothing', 'in_order', 'grace', 'suspended', 'ended')),
     constraint subscription_seats_positive check (seats >= 1 and had_seats >= 1),
     constraint subscription_period_forward check (period_start <= period_end),
     constraint subscription_status_known check (

@@ -36,6 +36,9 @@ pub struct Settings {
     /// Where Stripe's API is.
     #[arg(long, env = "STRIPE_API_URL", default_value = "https://api.stripe.com/")]
     pub stripe_api_url: String,
+    /// Whether Stripe computes taxes on plans: `off`, or `automatic` by the buyer's address (needs Stripe Tax).
+    #[arg(long, env = "STRIPE_TAX", default_value = "off", value_parser = ["off", "automatic"])]
+    pub stripe_tax: String,
     /// Our own Anthropic key; unset, its models are not offered.
     #[arg(long, env = "TOKENBANK_ANTHROPIC_API_KEY", hide_env_values = true)]
     pub anthropic_api_key: Option<SecretString>,
@@ -96,6 +99,8 @@ pub struct Stripe {
     pub api_url: String,
     /// Whether the key is a live one: events of the other mode are refused.
     pub live: bool,
+    /// Stripe computes taxes on plans.
+    pub automatic_tax: bool,
 }
 
 /// A provider of models: where it is, and our own key if we have one.
@@ -157,6 +162,7 @@ impl Settings {
                 webhook_secret: none(),
                 api_url: with_slash(&self.stripe_api_url),
                 live: false,
+                automatic_tax: self.stripe_tax == "automatic",
             },
             anthropic: Upstream { url: self.anthropic_url, key: None },
             openai: Upstream { url: self.openai_url, key: None },
@@ -243,7 +249,13 @@ impl Settings {
             public_url,
             catalogue: self.catalogue,
             trusted_proxies,
-            stripe: Stripe { secret_key, webhook_secret, api_url: with_slash(&self.stripe_api_url), live },
+            stripe: Stripe {
+                secret_key,
+                webhook_secret,
+                api_url: with_slash(&self.stripe_api_url),
+                live,
+                automatic_tax: self.stripe_tax == "automatic",
+            },
             anthropic: Upstream {
                 url: self.anthropic_url.trim_end_matches('/').to_owned(),
                 key: not_empty(self.anthropic_api_key),

@@ -9,7 +9,8 @@ use crate::config;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::job::{self, Job, NewJob};
-use domain::id::{PurchaseId, UserId};
+use crate::subscription::News;
+use domain::id::{AccountId, PurchaseId, UserId};
 use domain::money::{Cents, Usd};
 use domain::time::Timestamp;
 use lettre::message::{Mailbox, MultiPart};
@@ -33,6 +34,8 @@ pub enum Mail {
     AlreadyHaveAccount { email: String },
     /// A pack was paid.
     Receipt { user_id: UserId, pack: String, price: Cents, credits: Usd, paid_at: Timestamp, purchase_id: PurchaseId },
+    /// A plan's payment failed, was made good, or was given up.
+    PlanNews { user_id: UserId, account_id: AccountId, news: News },
 }
 
 /// What a mail says, before it is text and HTML.
@@ -96,6 +99,10 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
         Mail::Receipt { user_id, pack, price, credits, paid_at, purchase_id } => {
             let user = account::load_user(server, user_id).await?;
             user.map(|user| (user.email, receipt(server, pack, *price, *credits, *paid_at, purchase_id)))
+        }
+        Mail::PlanNews { user_id, account_id: _, news } => {
+            let user = account::load_user(server, user_id).await?;
+            user.map(|user| (user.email, plan_news(server, *news)))
         }
     })
 }
@@ -168,6 +175,44 @@ fn receipt(
         ],
         button: Some(("See the purchase", SecretString::from(address))),
         closing: "Purchased credit never expires; what is unused can be refunded.",
+    }
+}
+
+fn plan_news(server: &Server, news: News) -> Letter {
+    let days = server.catalogue.load().grace.past_due_days;
+    let (subject, text, closing) = match news {
+        News::PaymentFailed => (
+            "Your Tokenbank plan could not be paid",
+            format!(
+                "The payment for your plan was declined. Your plan stays as it is for {days} days; Stripe tries the card again \
+                 by itself. Change the card, or pay now, on the page of your plan."
+            ),
+            "Nothing is lost: credit, keys and runs stay.",
+        ),
+        News::Suspended => (
+            "Your Tokenbank plan is suspended",
+            "The payment for your plan is still missing, so your account has the limits of the free plan for now. It gets its plan \
+             back as soon as the invoice is paid."
+                .to_owned(),
+            "Credit that you bought can be spent as before.",
+        ),
+        News::InOrderAgain => (
+            "Your Tokenbank plan is paid",
+            "Thank you. The payment for your plan arrived, and everything is in order.".to_owned(),
+            "The receipt is on the page of your plan.",
+        ),
+        News::Ended => (
+            "Your Tokenbank plan has ended",
+            "Your account is on the free plan now. You can choose a plan again at any time.".to_owned(),
+            "Credit that you bought never expires.",
+        ),
+    };
+    Letter {
+        subject: subject.to_owned(),
+        paragraphs: vec![text],
+        facts: Vec::new(),
+        button: Some(("See your plan", SecretString::from(format!("{}/plan", server.config.public_url)))),
+        closing,
     }
 }
 

@@ -135,6 +135,30 @@ pub(super) async fn ensure_customer(server: &Server, row: &PurchaseRow, email: &
     }
 }
 
+/// The customer at Stripe of the user's account, made if it has none yet.
+pub(crate) async fn ensure_customer_of(server: &Server, user: &User) -> Result<CustomerId> {
+    let known: Option<Option<CustomerId>> = on_read!(&server.db, conn => {
+        sqlx::query_scalar("select stripe_customer_id from account where account_id = $1")
+            .bind(&user.account_id)
+            .fetch_optional(conn)
+            .await
+    })?;
+    if let Some(customer_id) = known.flatten() {
+        return Ok(customer_id);
+    }
+    let key = format!("customer:{}:{}", user.account_id, user.user_id);
+    let customer_id = server.stripe.create_customer(&key, &user.account_id, &user.email).await?;
+    keep_customer(server, &user.account_id, &customer_id, None).await
+}
+
+/// A new customer for the user's account, whose customer Stripe does not know (any more).
+pub(crate) async fn replace_customer_of(server: &Server, user: &User, gone: &CustomerId) -> Result<CustomerId> {
+    tracing::warn!(account_id = %user.account_id, customer_id = %gone, "Stripe does not know this customer; a new one is made");
+    let key = format!("customer:{}:{}:{gone}", user.account_id, user.user_id);
+    let customer_id = server.stripe.create_customer(&key, &user.account_id, &user.email).await?;
+    keep_customer(server, &user.account_id, &customer_id, Some(gone)).await
+}
+
 /// A new customer for an account whose customer Stripe does not know (any more).
 async fn replace_customer(server: &Server, row: &PurchaseRow, gone: &CustomerId, email: &str) -> Result<CustomerId> {
     tracing::warn!(account_id = %row.account_id, customer_id = %gone, "Stripe does not know this customer; a new one is made");

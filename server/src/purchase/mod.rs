@@ -8,6 +8,7 @@ mod complete;
 mod reconcile;
 
 pub use checkout::start;
+pub(crate) use checkout::{ensure_customer_of, replace_customer_of};
 pub use complete::{Effect, apply_checkout, apply_payment};
 pub use reconcile::reconcile;
 

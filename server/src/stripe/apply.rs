@@ -1,13 +1,15 @@
 //! Owns: acting on a stored event, once or as often as it comes.
-//! Does not own: what a payment does to an account (`purchase`).
+//! Does not own: what a payment or a subscription does to an account (`purchase`, `subscription`).
 //! Invariant: an event only says where to look; what is acted on is the object as Stripe's API has it now, so order,
 //! repetition and delay of events change nothing.
 
 use super::Failure;
 use super::event::Envelope;
-use super::object::{PaymentIntentId, SessionId};
+use super::object::{CustomerId, PaymentIntentId, SessionId};
+use super::plan::SubscriptionId;
 use crate::error::{Error, Result};
 use crate::purchase::{self, Effect};
+use crate::subscription::{self, Applied};
 use crate::{Server, on_read, on_tx};
 
 domain::text_enum! {
@@ -19,6 +21,23 @@ domain::text_enum! {
         CheckoutExpired = "checkout.session.expired",
         PaymentSucceeded = "payment_intent.succeeded",
         PaymentFailed = "payment_intent.payment_failed",
+        SubscriptionCreated = "customer.subscription.created",
+        SubscriptionUpdated = "customer.subscription.updated",
+        SubscriptionDeleted = "customer.subscription.deleted",
+        SubscriptionPaused = "customer.subscription.paused",
+        SubscriptionResumed = "customer.subscription.resumed",
+        TrialWillEnd = "customer.subscription.trial_will_end",
+        InvoicePaid = "invoice.paid",
+        InvoiceFailed = "invoice.payment_failed",
+        InvoiceNeedsAction = "invoice.payment_action_required",
+        InvoiceFinalized = "invoice.finalized",
+        InvoiceUpcoming = "invoice.upcoming",
+        CardSetUp = "setup_intent.succeeded",
+        CardAttached = "payment_method.attached",
+        CardDetached = "payment_method.detached",
+        CardUpdated = "payment_method.automatically_updated",
+        CustomerUpdated = "customer.updated",
+        CustomerDeleted = "customer.deleted",
     }
 }
 
@@ -104,26 +123,69 @@ async fn apply(server: &Server, event: &StoredEvent) -> Result<(EventState, Opti
     if envelope.live != server.config.stripe.live {
         return failed("the event is of the other mode (livemode) than STRIPE_SECRET_KEY");
     }
-    let Some(object_id) = envelope.object_id else { return failed("the event names no object") };
+    let Some(object_id) = envelope.object_id.clone() else { return failed("the event names no object") };
 
-    let effect = match kind {
+    match kind {
         EventKind::CheckoutCompleted
         | EventKind::CheckoutPaidLater
         | EventKind::CheckoutFailedLater
         | EventKind::CheckoutExpired => match server.stripe.load_checkout(&SessionId::new(object_id)).await {
-            Ok(checkout) => purchase::apply_checkout(server, &checkout).await?,
-            Err(Failure::Missing) => return failed("Stripe has no such Checkout Session"),
-            Err(failure) => return Err(failure.into()),
+            Ok(checkout) if checkout.plan_change_id.is_some() => {
+                subscription::apply_checkout(server, &checkout).await.map(of_plan)
+            }
+            Ok(checkout) => purchase::apply_checkout(server, &checkout).await.map(of_purchase),
+            Err(Failure::Missing) => failed("Stripe has no such Checkout Session"),
+            Err(failure) => Err(failure.into()),
         },
         EventKind::PaymentSucceeded | EventKind::PaymentFailed => {
             match server.stripe.load_payment(&PaymentIntentId::new(object_id)).await {
-                Ok(payment) => purchase::apply_payment(server, &payment).await?,
-                Err(Failure::Missing) => return failed("Stripe has no such PaymentIntent"),
-                Err(failure) => return Err(failure.into()),
+                Ok(payment) => purchase::apply_payment(server, &payment).await.map(of_purchase),
+                Err(Failure::Missing) => failed("Stripe has no such PaymentIntent"),
+                Err(failure) => Err(failure.into()),
             }
         }
-    };
-    Ok(match effect {
+        EventKind::SubscriptionCreated
+        | EventKind::SubscriptionUpdated
+        | EventKind::SubscriptionDeleted
+        | EventKind::SubscriptionPaused
+        | EventKind::SubscriptionResumed
+        | EventKind::TrialWillEnd => subscription::refresh(server, &SubscriptionId::new(object_id)).await.map(of_plan),
+        EventKind::InvoicePaid
+        | EventKind::InvoiceFailed
+        | EventKind::InvoiceNeedsAction
+        | EventKind::InvoiceFinalized
+        | EventKind::InvoiceUpcoming => match envelope.subscription_id {
+            Some(subscription_id) => {
+                subscription::refresh(server, &SubscriptionId::new(subscription_id)).await.map(of_plan)
+            }
+            None => Ok((EventState::Ignored, Some("the invoice is for no subscription".to_owned()))),
+        },
+        EventKind::CardSetUp | EventKind::CardAttached | EventKind::CardDetached | EventKind::CardUpdated => {
+            match envelope.customer_id {
+                Some(customer_id) => {
+                    subscription::refresh_customer(server, &CustomerId::new(customer_id)).await.map(of_plan)
+                }
+                None => Ok((EventState::Ignored, Some("the card belongs to no customer".to_owned()))),
+            }
+        }
+        EventKind::CustomerUpdated | EventKind::CustomerDeleted => {
+            subscription::refresh_customer(server, &CustomerId::new(object_id)).await.map(of_plan)
+        }
+    }
+}
+
+/// What to record of an event about a plan.
+fn of_plan(applied: Applied) -> (EventState, Option<String>) {
+    match applied {
+        Applied::Stored => (EventState::Applied, None),
+        Applied::NotOurs => (EventState::Ignored, Some("it is about no subscription of ours".to_owned())),
+        Applied::Unplaced { problem } => (EventState::Failed, Some(problem)),
+    }
+}
+
+/// What to record of an event about a purchase.
+fn of_purchase(effect: Effect) -> (EventState, Option<String>) {
+    match effect {
         Effect::Granted | Effect::AlreadyPaid | Effect::Ended | Effect::Nothing => (EventState::Applied, None),
         Effect::HeldBack { problem } => (EventState::Applied, Some(problem)),
         Effect::PaidTwice { problem } => (EventState::Failed, Some(problem)),
@@ -131,7 +193,7 @@ async fn apply(server: &Server, event: &StoredEvent) -> Result<(EventState, Opti
             (EventState::Failed, Some("it names a purchase that is not in the database".to_owned()))
         }
         Effect::NotOurs => (EventState::Ignored, Some("it names no purchase".to_owned())),
-    })
+    }
 }
 
 async fn record(server: &Server, event: &StoredEvent, state: EventState, problem: Option<String>) -> Result<()> {

@@ -41,6 +41,10 @@ pub struct Envelope {
     pub live: bool,
     /// The object that it is about, such as `cs_…`.
     pub object_id: Option<String>,
+    /// The subscription that an invoice is for.
+    pub subscription_id: Option<String>,
+    /// The customer that it belongs to.
+    pub customer_id: Option<String>,
 }
 
 /// Checks the `Stripe-Signature` header, `t=<seconds>,v1=<hex>[,v1=…]`, against the raw body. While a secret is
@@ -119,6 +123,8 @@ impl Envelope {
         #[derive(Deserialize)]
         struct Object {
             id: Option<String>,
+            parent: Option<serde_json::Value>,
+            customer: Option<serde_json::Value>,
         }
         let event: Event =
             serde_json::from_str(payload).map_err(|error| format!("the event cannot be read: {error}"))?;
@@ -129,9 +135,22 @@ impl Envelope {
             stripe_event_id: event.id,
             kind: event.kind,
             live: event.livemode,
+            subscription_id: event
+                .data
+                .object
+                .parent
+                .as_ref()
+                .and_then(|parent| parent.pointer("/subscription_details/subscription"))
+                .and_then(id_of),
+            customer_id: event.data.object.customer.as_ref().and_then(id_of),
             object_id: event.data.object.id,
         })
     }
+}
+
+/// Stripe writes an object as its id, or in full.
+fn id_of(value: &serde_json::Value) -> Option<String> {
+    value.as_str().or_else(|| value.get("id")?.as_str()).map(str::to_owned)
 }
 
 #[cfg(test)]

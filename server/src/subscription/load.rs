@@ -1,66 +1,125 @@
-//! Owns: reading what an account has now.
+//! Owns: reading what an account has now, for limits and for its page.
 
-use crate::error::{Error, Result};
+use super::row::{self, LiveRow};
+use crate::error::Result;
+use crate::stripe::plan::Invoice;
 use crate::{Server, on_read};
-use domain::id::{AccountId, PlanId};
+use domain::denial::Denial;
+use domain::id::{AccountId, PlanChangeId, PlanId};
+use domain::money::Cents;
 use domain::period::Period;
-use domain::subscription::{CurrentPlan, KeyMode, SubscriptionStatus};
+use domain::subscription::{CurrentPlan, KeyMode, Standing, SubscriptionStatus, Terms, standing};
 use domain::time::Timestamp;
-
-#[derive(sqlx::FromRow)]
-struct CurrentRow {
-    plan_id: PlanId,
-    status: Option<String>,
-    key_mode: Option<String>,
-    seats: Option<i64>,
-    period_start: Option<Timestamp>,
-    period_end: Option<Timestamp>,
-    cancels_at: Option<Timestamp>,
-    catalogue_version: Option<String>,
-}
 
 /// What the account has now: its plan, keys, seats and period. Without a subscription the plan that costs nothing, in
 /// the calendar month. Denial: `NotFound`.
 pub async fn load_current(server: &Server, account_id: &AccountId) -> Result<CurrentPlan> {
-    let row: Option<CurrentRow> = on_read!(&server.db, conn => {
-        sqlx::query_as(
-            "select    a.plan_id, s.status, s.had_key_mode as key_mode, s.had_seats as seats, s.period_start,
-                       s.period_end, s.cancels_at, s.catalogue_version
-             from      account a
-             left join subscription s on s.account_id = a.account_id
-                                     and s.status in ('trialing', 'active', 'past_due', 'unpaid', 'paused')
-             where     a.account_id = $1",
+    let live = row::load_live(server, account_id).await?;
+    current(server, account_id, live.as_ref()).await
+}
+
+async fn current(server: &Server, account_id: &AccountId, live: Option<&LiveRow>) -> Result<CurrentPlan> {
+    let plan: Option<PlanId> = on_read!(&server.db, conn => {
+        sqlx::query_scalar("select plan_id from account where account_id = $1")
+            .bind(account_id)
+            .fetch_optional(conn)
+            .await
+    })?;
+    let plan = plan.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?;
+    Ok(match live {
+        None => CurrentPlan {
+            plan,
+            key_mode: KeyMode::Standard,
+            seats: 1,
+            status: None,
+            period: Period::calendar_month(server.clock.now()),
+            cancels_at: None,
+            catalogue_version: server.catalogue.load().version.clone(),
+        },
+        Some(live) => CurrentPlan {
+            plan,
+            key_mode: live.had.key_mode,
+            seats: live.had.seats,
+            status: Some(live.status),
+            period: live.period,
+            cancels_at: live.cancels_at,
+            catalogue_version: live.catalogue_version.clone(),
+        },
+    })
+}
+
+/// The subscription of an account, as its page shows it.
+#[derive(Clone, Debug)]
+pub struct Live {
+    pub status: SubscriptionStatus,
+    pub standing: Standing,
+    /// What the account has until the period ends.
+    pub had: Terms,
+    /// What Stripe bills next; differs from `had` when less was chosen.
+    pub billed: Terms,
+    /// What a seat costs a month from the next period on.
+    pub unit: Cents,
+    pub period: Period,
+    pub trial_end: Option<Timestamp>,
+    pub cancels_at: Option<Timestamp>,
+    pub problem: Option<String>,
+}
+
+/// Everything that the page of the plan shows but the invoices.
+#[derive(Clone, Debug)]
+pub struct PlanView {
+    pub current: CurrentPlan,
+    pub live: Option<Live>,
+    pub members: u32,
+    /// The first subscription that is being paid on Stripe's page.
+    pub pending: Option<PlanChangeId>,
+    /// What will be billed next, if Stripe could be asked.
+    pub next_invoice: Option<Invoice>,
+}
+
+/// What the page of the plan shows. Stripe is asked for the next invoice; if it does not answer, that is left out.
+pub async fn load_view(server: &Server, account_id: &AccountId) -> Result<PlanView> {
+    let live = row::load_live(server, account_id).await?;
+    let current = current(server, account_id, live.as_ref()).await?;
+    let next_invoice = match &live {
+        Some(live) if live.cancels_at.is_none() && live.status != SubscriptionStatus::Paused => {
+            server.stripe.preview(&live.subscription_id, None).await.ok()
+        }
+        Some(_) | None => None,
+    };
+    let now = server.clock.now();
+    let grace_days = server.catalogue.load().grace.past_due_days;
+    Ok(PlanView {
+        members: super::count_members(server, account_id).await?,
+        pending: load_pending(server, account_id).await?,
+        live: live.map(|live| Live {
+            standing: standing(live.status, live.unpaid_since, grace_days, now),
+            status: live.status,
+            had: live.had,
+            billed: live.billed,
+            unit: live.unit,
+            period: live.period,
+            trial_end: live.trial_end,
+            cancels_at: live.cancels_at,
+            problem: live.problem,
+        }),
+        current,
+        next_invoice,
+    })
+}
+
+async fn load_pending(server: &Server, account_id: &AccountId) -> Result<Option<PlanChangeId>> {
+    let pending = on_read!(&server.db, conn => {
+        sqlx::query_scalar(
+            "select   plan_change_id
+             from     plan_change
+             where    account_id = $1 and kind = 'subscribe' and state = 'pending'
+             order by plan_change_id desc
+             limit    1",
         )
         .bind(account_id)
         .fetch_optional(conn)
         .await
     })?;
-    let Some(row) = row else {
-        return Err(domain::denial::Denial::NotFound { what: "account".to_owned() }.into());
-    };
-    let now = server.clock.now();
-    let status = row.status.as_deref().map(str::parse::<SubscriptionStatus>).transpose()?;
-    let period = match (row.period_start, row.period_end) {
-        (Some(start), Some(end)) => Period { start, end },
-        (None, _) | (_, None) => Period::calendar_month(now),
-    };
-    Ok(CurrentPlan {
-        plan: row.plan_id,
-        key_mode: row.key_mode.as_deref().map(str::parse).transpose()?.unwrap_or(KeyMode::Standard),
-        seats: u32::try_from(row.seats.unwrap_or(1))
-            .map_err(|error| Error::internal("subscription.had_seats", error))?,
-        status,
-        period,
-        cancels_at: row.cancels_at,
-        catalogue_version: row.catalogue_version.unwrap_or_else(|| server.catalogue.load().version.clone()),
-    })
-}
-
-/// Pays for as many seats as the account has members, where that is more than it pays for. An account without a
-/// subscription pays for none.
-pub async fn sync_seats(server: &Server, account_id: &AccountId) -> Result<()> {
-    match load_current(server, account_id).await?.status {
-        None => Ok(()),
-        Some(status) => Err(Error::Internal(format!("seats of a subscription that is {status} cannot be changed yet"))),
-    }
+    Ok(pending)
 }

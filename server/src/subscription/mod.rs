@@ -2,6 +2,26 @@
 //! Does not own: Stripe's wire (`stripe`), what a plan includes (the catalogue), counting the allowance (`allowance`).
 //! Invariant: the plan follows what was read from Stripe's API, never the browser and never an event's own words.
 
+mod apply;
+mod change;
+mod checkout;
+mod confirm;
+mod dunning;
+mod invoice;
 mod load;
+mod manage;
+mod price;
+mod reconcile;
+mod row;
+mod seat;
 
-pub use load::{load_current, sync_seats};
+pub use apply::{Applied, apply_checkout, refresh, refresh_customer};
+pub use change::{Preview, Proposal, load_preview, propose};
+pub use confirm::confirm;
+pub use dunning::News;
+pub use invoice::{StoredInvoice, list_invoices};
+pub use load::{Live, PlanView, load_current, load_view};
+pub use manage::{cancel, has_usable_key, open_portal, pay_open_invoice, resume};
+pub use price::{SyncLine, SyncMode, SyncOutcome, sync};
+pub use reconcile::reconcile;
+pub use seat::{count_members, sync_seats};

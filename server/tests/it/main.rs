@@ -18,6 +18,7 @@ mod identity;
 mod ledger;
 mod openapi;
 mod payment_faults;
+mod plan;
 mod purchase;
 mod rates;
 mod sessions;

@@ -98,6 +98,22 @@ impl Shop {
         Answer { status: response.status().as_u16(), location }
     }
 
+    /// Sends a form to one of Stripe's pages.
+    pub async fn post_form(&self, url: &str, form: &str) -> Answer {
+        let request =
+            self.client.post(url).header("content-type", "application/x-www-form-urlencoded").body(form.to_owned());
+        let response = request.send().await.unwrap();
+        let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+        Answer { status: response.status().as_u16(), location }
+    }
+
+    /// Reads from Stripe's API past the server.
+    pub async fn call_stripe_get(&self, path: &str) -> Value {
+        let request = self.client.get(format!("{}v1/{path}", self.sandbox.stripe_url())).bearer_auth("sk_test_it");
+        let text = request.send().await.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// Posts to a webhook, with any header and body; the status that was answered.
     pub async fn post(&self, url: &str, signature: Option<&str>, body: impl Into<reqwest::Body>) -> u16 {
         let mut request = self.client.post(url).body(body);

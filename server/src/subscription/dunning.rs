@@ -1,0 +1,110 @@
+//! Owns: what people are told when a plan's payment fails, is suspended for it, is in order again, or is over.
+//! Does not own: the words of the mail (`mail`), or trying again to take the money: Stripe does that.
+//! Invariant: each is told once, in the transaction that stores it.
+
+use crate::Server;
+use crate::db::Tx;
+use crate::error::Result;
+use crate::mail::{self, Mail};
+use crate::on_tx;
+use crate::stripe::plan::SubscriptionId;
+use domain::id::{AccountId, UserId};
+use domain::subscription::{Standing, SubscriptionStatus};
+use serde::{Deserialize, Serialize};
+
+/// Something that the people who pay should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// A renewal could not be paid; the plan stays for the time of grace.
+    PaymentFailed,
+    /// It was not paid in time: the account has the limits of those who pay nothing.
+    Suspended,
+    /// It was paid after all.
+    InOrderAgain,
+    /// The subscription is over.
+    Ended,
+}
+
+domain::text_enum! {
+    /// How an account stands, as its people were told.
+    Told {
+        /// Nothing yet: the first payment has not come.
+        Nothing = "nothing",
+        InOrder = "in_order",
+        Grace = "grace",
+        Suspended = "suspended",
+        Ended = "ended",
+    }
+}
+
+impl Told {
+    /// What people should know of how an account stands.
+    pub(super) const fn of(status: SubscriptionStatus, stands: Standing) -> Told {
+        match stands {
+            Standing::InOrder => Told::InOrder,
+            Standing::Grace { .. } => Told::Grace,
+            Standing::Suspended => Told::Suspended,
+            Standing::Without if status.is_over() => Told::Ended,
+            Standing::Without => Told::Nothing,
+        }
+    }
+
+    /// What is new for somebody who was told `self`.
+    const fn news(self, now: Told) -> Option<News> {
+        match (self, now) {
+            (Told::InOrder | Told::Suspended | Told::Nothing, Told::Grace) => Some(News::PaymentFailed),
+            (Told::InOrder | Told::Grace | Told::Nothing, Told::Suspended) => Some(News::Suspended),
+            (Told::Grace | Told::Suspended, Told::InOrder) => Some(News::InOrderAgain),
+            (Told::InOrder | Told::Grace | Told::Suspended, Told::Ended) => Some(News::Ended),
+            (_, Told::Nothing | Told::InOrder | Told::Grace | Told::Suspended | Told::Ended) => None,
+        }
+    }
+}
+
+/// Writes to everyone who pays for the account, if there is news for them. Within the caller's transaction, which has
+/// just written the row and so keeps others from telling the same.
+pub(super) async fn tell(
+    tx: &mut Tx,
+    server: &Server,
+    account_id: &AccountId,
+    subscription_id: &SubscriptionId,
+    now: Told,
+) -> Result<()> {
+    let before: String = on_tx!(&mut *tx, conn => {
+        sqlx::query_scalar("select told from subscription where stripe_subscription_id = $1")
+            .bind(subscription_id)
+            .fetch_one(conn)
+            .await
+    })?;
+    let before: Told = before.parse()?;
+    if before == now {
+        return Ok(());
+    }
+    on_tx!(&mut *tx, conn => {
+        sqlx::query("update subscription set told = $1 where stripe_subscription_id = $2")
+            .bind(now.as_str())
+            .bind(subscription_id)
+            .execute(conn)
+            .await
+            .map(drop)
+    })?;
+    let Some(news) = before.news(now) else { return Ok(()) };
+    let people: Vec<UserId> = on_tx!(&mut *tx, conn => {
+        sqlx::query_scalar(
+            "select   user_id
+             from     member
+             where    account_id = $1 and role in ('owner', 'billing')
+             order by user_id
+             limit    20",
+        )
+        .bind(account_id)
+        .fetch_all(conn)
+        .await
+    })?;
+    for user_id in people {
+        let mail = Mail::PlanNews { user_id, account_id: account_id.clone(), news };
+        mail::send_later(tx, &server.clock, mail).await?;
+    }
+    Ok(())
+}
