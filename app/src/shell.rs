@@ -7,6 +7,8 @@ use crate::page::execution::ExecutionPage;
 use crate::page::landing::LandingPage;
 use crate::page::not_found::NotFoundPage;
 use crate::page::overview::OverviewPage;
+use crate::page::plan::PlanPage;
+use crate::page::plan_change::PlanChangePage;
 use crate::page::reset_password::{NewPasswordPage, ResetPasswordPage};
 use crate::page::run::RunPage;
 use crate::page::sign_in::SignInPage;
@@ -23,7 +25,7 @@ use leptos_router::components::{FlatRoutes, Route, Router};
 use leptos_router::path;
 
 /// The addresses that need somebody to be signed in.
-const CONSOLE: [&str; 5] = ["/overview", "/tasks", "/runs", "/credits", "/usage"];
+const CONSOLE: [&str; 6] = ["/overview", "/tasks", "/runs", "/credits", "/plan", "/usage"];
 
 /// Whether a path belongs to the console.
 pub fn is_console(path: &str) -> bool {
@@ -83,6 +85,8 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/runs/:id") view=RunPage />
                 <Route path=path!("/credits") view=CreditsPage />
                 <Route path=path!("/credits/bought/:purchase") view=BoughtPage />
+                <Route path=path!("/plan") view=PlanPage />
+                <Route path=path!("/plan/change/:id") view=PlanChangePage />
                 <Route path=path!("/usage") view=UsagePage />
                 <Route path=path!("/usage/:execution") view=ExecutionPage />
             </FlatRoutes>

@@ -2,7 +2,7 @@
 //! Does not own: the API and the webhooks, the guard and the headers of every answer (`server::http`), the session
 //! layer, which the binary puts around both.
 
-use crate::page::{credits, reset_password, sign_in, sign_up, tasks, verify_email};
+use crate::page::{credits, plan, plan_change, reset_password, sign_in, sign_up, tasks, verify_email};
 use crate::post::Refused;
 use crate::visitor::{Visitor, origin};
 use crate::{asset, error, shell, theme, visitor};
@@ -34,6 +34,8 @@ pub fn router(server: Server) -> Router {
         .route("/reset-password", form(reset_password::submit))
         .route("/reset-password/new", form(reset_password::submit_new))
         .route("/credits", form(credits::submit))
+        .route("/plan", form(plan::submit))
+        .route("/plan/change/{id}", form(plan_change::submit))
         .route("/tasks/{skill}", form(tasks::submit))
         .fallback(page)
         .layer(from_fn_with_state(server.clone(), visitor::load))
@@ -116,10 +118,10 @@ fn set_page_headers(checkout: &str) {
     options.insert_header(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
 }
 
-/// Where Checkout's pages are: Stripe's own, or wherever the settings say that Stripe is.
+/// Where Checkout's and the portal's pages are: Stripe's own, or wherever the settings say that Stripe is.
 fn checkout_origin(stripe_api_url: &str) -> String {
     if stripe_api_url.starts_with("https://api.stripe.com") {
-        return "https://checkout.stripe.com".to_owned();
+        return "https://checkout.stripe.com https://billing.stripe.com".to_owned();
     }
     origin(stripe_api_url).to_owned()
 }
@@ -130,7 +132,10 @@ mod tests {
 
     #[test]
     fn checkout_is_where_stripe_is() {
-        assert_eq!(checkout_origin("https://api.stripe.com/"), "https://checkout.stripe.com");
+        assert_eq!(
+            checkout_origin("https://api.stripe.com/"),
+            "https://checkout.stripe.com https://billing.stripe.com"
+        );
         assert_eq!(checkout_origin("http://127.0.0.1:4000/stripe/"), "http://127.0.0.1:4000");
     }
 }

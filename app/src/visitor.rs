@@ -6,6 +6,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use domain::denial::Denial;
 use domain::money::Usd;
+use domain::subscription::Standing;
 use leptos::prelude::use_context;
 use server::Server;
 use server::account::User;
@@ -20,6 +21,8 @@ pub struct Visitor {
     pub user: Option<User>,
     /// What the signed-in account can spend now.
     pub spendable: Option<Usd>,
+    /// How the account's plan stands, if it pays for one.
+    pub standing: Option<Standing>,
     pub theme: Theme,
     /// Path and query of this page, for forms that return to it.
     pub address: String,
@@ -70,8 +73,12 @@ pub async fn load(
         Some(user) => Some(server::ledger::load_balance(&server, &user.account_id).await?.spendable()),
         None => None,
     };
+    let standing = match &user {
+        Some(user) => server::subscription::load_standing(&server, &user.account_id).await?,
+        None => None,
+    };
     let theme = Theme::from_headers(request.headers());
     let address = request.uri().path_and_query().map_or("/", |address| address.as_str()).to_owned();
-    request.extensions_mut().insert(Visitor { server, user, spendable, theme, address });
+    request.extensions_mut().insert(Visitor { server, user, spendable, standing, theme, address });
     Ok(next.run(request).await)
 }

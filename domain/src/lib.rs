@@ -6,6 +6,7 @@
 pub mod calculator;
 pub mod catalogue;
 pub mod denial;
+pub mod downgrade;
 pub mod entitlement;
 pub mod execution;
 pub mod funding;

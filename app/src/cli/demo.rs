@@ -29,6 +29,7 @@ pub async fn demo(arguments: DemoArguments) -> Result<Outcome, Problem> {
 
     let seeded = server::demo::seed(&config, &clock, arguments.seed_days).await?;
     let server = Server::open(config, clock).await?;
+    server::subscription::sync(&server, server::subscription::SyncMode::Write).await?;
     server.run_background();
     if seeded {
         say(&format!("Made {} days of sample history.", arguments.seed_days));
@@ -139,6 +140,7 @@ fn demo_config(
             webhook_secret: SecretString::from(webhook_secret),
             api_url: format!("{}/stripe/", sandbox.url),
             live: false,
+            automatic_tax: false,
         },
         anthropic: upstream("anthropic"),
         openai: upstream("openai"),

@@ -6,6 +6,7 @@ use server::Server;
 use server::account::Email;
 use server::clock::Clock;
 use server::config::Settings;
+use server::subscription::{self, SyncMode, SyncOutcome};
 use std::path::Path;
 
 async fn open(settings: &Settings) -> Result<Server, Problem> {
@@ -48,6 +49,31 @@ pub async fn import_rates(settings: &Settings, file: &Path, apply: bool) -> Resu
         say(&line);
     }
     Ok(Outcome::Done)
+}
+
+pub async fn sync_stripe(settings: Settings, dry_run: bool) -> Result<Outcome, Problem> {
+    let config = settings.check(false).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+        Problem::Usage(format!("these settings must be mended before it can be done:\n{}", lines.join("\n")))
+    })?;
+    let server = Server::open(config, Clock::system()).await?;
+    let mode = if dry_run { SyncMode::DryRun } else { SyncMode::Write };
+    let lines = subscription::sync(&server, mode).await?;
+    let mut found = false;
+    for line in &lines {
+        let what = match (&line.outcome, dry_run) {
+            (SyncOutcome::Kept, _) => "is there".to_owned(),
+            (SyncOutcome::Made, true) => "would be made".to_owned(),
+            (SyncOutcome::Made, false) => "was made".to_owned(),
+            (SyncOutcome::Drift(problem), _) => {
+                found = true;
+                format!("DIFFERS: {problem}. Nothing was changed; mend it at Stripe.")
+            }
+        };
+        let (dollars, cents) = (line.unit.0 / 100, line.unit.0 % 100);
+        say(&format!("{} ({}) ${dollars}.{cents:02} a month [{}]: {what}", line.plan, line.key_mode, line.lookup_key));
+    }
+    Ok(if found { Outcome::Found } else { Outcome::Done })
 }
 
 pub async fn create_admin(settings: Settings, email: &str) -> Result<Outcome, Problem> {

@@ -32,6 +32,9 @@ enum Command {
     /// Rates: the prices of the models.
     #[command(subcommand)]
     Rates(RatesCommand),
+    /// Stripe: what stands there for the catalogue.
+    #[command(subcommand)]
+    Stripe(StripeCommand),
     /// Admins: the people who run this installation.
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -74,6 +77,19 @@ enum RatesCommand {
         /// Store the rates instead of only printing the difference.
         #[arg(long)]
         apply: bool,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+}
+
+#[derive(Subcommand)]
+enum StripeCommand {
+    /// Make the plans' products and prices at Stripe, or match those that are there; again, it changes nothing. Ends 1
+    /// when a price differs from the catalogue: that is shown, and not followed.
+    Sync {
+        /// Only print what would be done.
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         settings: Box<Settings>,
     },
@@ -130,6 +146,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Rates(RatesCommand::Import { file, apply, settings }) => {
                 manage::import_rates(&settings, &file, apply).await
             }
+            Command::Stripe(StripeCommand::Sync { dry_run, settings }) => manage::sync_stripe(*settings, dry_run).await,
             Command::Admin(AdminCommand::Create { email, settings }) => manage::create_admin(*settings, &email).await,
             Command::ApiKey(ApiKeyCommand::Create { email, name, settings }) => {
                 manage::create_api_key(&settings, &email, &name).await

@@ -9,6 +9,7 @@ pub enum Glyph {
     Tasks,
     Usage,
     Credits,
+    Plan,
     User,
     Sun,
     Moon,
@@ -24,6 +25,7 @@ impl Glyph {
             Glyph::Tasks => "M4 5h12M4 10h8M4 15h5M13.5 12.5v5l4-2.5z",
             Glyph::Usage => "M3.5 16.5h13M5.5 16.5v-5M10 16.5v-12M14.5 16.5v-8",
             Glyph::Credits => "M3 6.5h14v9H3zM3 9.5h14M6 13h3M5 6.5 13 3l1.5 3.5",
+            Glyph::Plan => "M5 3h10v14H5zM8 7h4M8 10h4M8 13h2",
             Glyph::User => "M10 9.5a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM4 17c.5-3.5 3-5 6-5s5.5 1.5 6 5",
             Glyph::Sun => {
                 "M10 13.2a3.2 3.2 0 1 0 0-6.400 3.2 3.2 0 0 0 0 6.400zM10 2.5v1.800M10 15.700v1.800M2.5 10h1.800M15.700 10h1.800M4.700 4.700 6 6M14 14l1.300 1.300M4.700 15.300 6 14M14 6l1.300-1.300"

@@ -4,6 +4,7 @@ use crate::error;
 use crate::theme::Theme;
 use crate::ui::icon::{Glyph, Icon};
 use crate::ui::live_balance::LiveBalance;
+use crate::ui::plan::past_due_banner;
 use crate::ui::press_once::PressOnce;
 use crate::visitor::{self, Visitor};
 use leptos::prelude::*;
@@ -18,10 +19,11 @@ pub enum Section {
     Tasks,
     Usage,
     Credits,
+    Plan,
 }
 
 impl Section {
-    const ALL: [Section; 4] = [Section::Overview, Section::Tasks, Section::Usage, Section::Credits];
+    const ALL: [Section; 5] = [Section::Overview, Section::Tasks, Section::Usage, Section::Credits, Section::Plan];
 
     const fn entry(self) -> (&'static str, &'static str, Glyph) {
         match self {
@@ -29,6 +31,7 @@ impl Section {
             Section::Tasks => ("Tasks", "/tasks", Glyph::Tasks),
             Section::Usage => ("Usage", "/usage", Glyph::Usage),
             Section::Credits => ("Credits", "/credits", Glyph::Credits),
+            Section::Plan => ("Plan", "/plan", Glyph::Plan),
         }
     }
 }
@@ -59,7 +62,7 @@ where
             "Skip to the content"
         </a>
         <div class="console">
-            {demo_banner(&visitor)}
+            <div class="banners">{demo_banner(&visitor)} {payment_banner(&visitor)}</div>
             <nav class="rail" aria-label="Console">
                 <a class="rail-mark" href="/overview" aria-label="Tokenbank, overview">
                     <Mark />
@@ -192,6 +195,12 @@ fn demo_banner(visitor: &Visitor) -> AnyView {
             }
         })
         .into_any()
+}
+
+/// While a payment for the plan is missing, on every page of the console.
+fn payment_banner(visitor: &Visitor) -> AnyView {
+    let zone = visitor.user.as_ref().map_or("UTC", |user| user.time_zone.as_str());
+    past_due_banner(visitor.standing, zone)
 }
 
 fn theme_menu(visitor: &Visitor) -> AnyView {

@@ -16,6 +16,8 @@ pub mod meter;
 pub mod money;
 pub mod notice;
 pub mod pack;
+#[cfg(feature = "ssr")]
+pub mod plan;
 pub mod press_once;
 pub mod run_state;
 pub mod table;

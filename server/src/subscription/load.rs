@@ -108,6 +108,23 @@ pub async fn load_view(server: &Server, account_id: &AccountId) -> Result<PlanVi
     })
 }
 
+/// How the account stands by its subscription; `None` without one.
+pub async fn load_standing(server: &Server, account_id: &AccountId) -> Result<Option<Standing>> {
+    let row: Option<(String, Option<Timestamp>)> = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select status, unpaid_since
+             from   subscription
+             where  account_id = $1 and status in ('trialing', 'active', 'past_due', 'unpaid', 'paused')",
+        )
+        .bind(account_id)
+        .fetch_optional(conn)
+        .await
+    })?;
+    let Some((status, unpaid_since)) = row else { return Ok(None) };
+    let grace_days = server.catalogue.load().grace.past_due_days;
+    Ok(Some(standing(status.parse()?, unpaid_since, grace_days, server.clock.now())))
+}
+
 async fn load_pending(server: &Server, account_id: &AccountId) -> Result<Option<PlanChangeId>> {
     let pending = on_read!(&server.db, conn => {
         sqlx::query_scalar(
