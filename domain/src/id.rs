@@ -35,6 +35,10 @@ id!(
     AccountId,
     /// Who signs in.
     UserId,
+    /// Somebody asked to join an account.
+    InvitationId,
+    /// A new e-mail that waits to be confirmed.
+    EmailChangeId,
     /// One of our API keys (`tb_…`), not its secret.
     ApiKeyId,
     /// One run; also the id of its hold.

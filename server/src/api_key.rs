@@ -5,6 +5,7 @@
 
 use crate::account::{Permission, Role, User};
 use crate::clock::Clock;
+use crate::db::Tx;
 use crate::error::Result;
 use crate::{Server, on_read, on_tx};
 use domain::denial::Denial;
@@ -157,6 +158,29 @@ pub async fn revoke(server: &Server, user: &User, api_key_id: &ApiKeyId) -> Resu
     Ok(())
 }
 
+/// Ends the account's keys within the caller's transaction: those one member made, or all. After its commit, pass what is
+/// returned to [`Callers::forget_all`].
+pub(crate) async fn revoke_of(
+    tx: &mut Tx,
+    clock: &Clock,
+    account_id: &AccountId,
+    made_by: Option<&UserId>,
+) -> Result<Vec<ApiKeyId>> {
+    Ok(on_tx!(tx, conn => {
+        sqlx::query_scalar(
+            "update api_key
+             set    revoked_at = $1
+             where  account_id = $2 and revoked_at is null and ($3 is null or user_id = $3)
+             returning api_key_id",
+        )
+        .bind(clock.now())
+        .bind(account_id)
+        .bind(made_by)
+        .fetch_all(conn)
+        .await
+    })?)
+}
+
 /// Who calls with this key (`tb_…`, without `Bearer`), or `NotSignedIn`. Known callers cost no query for 10 seconds.
 pub async fn authenticate(server: &Server, key: &str) -> Result<ApiCaller> {
     if key.len() != KEY_LENGTH || !key.starts_with(PREFIX) {
@@ -240,10 +264,15 @@ impl Callers {
     }
 
     fn forget(&self, api_key_id: &ApiKeyId) {
+        self.forget_all(std::slice::from_ref(api_key_id));
+    }
+
+    /// Forgets callers whose keys were revoked.
+    pub(crate) fn forget_all(&self, api_key_ids: &[ApiKeyId]) {
         self.revocations.fetch_add(1, Ordering::SeqCst);
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.retain(|_, seen| seen.caller.api_key_id != *api_key_id);
+            shard.retain(|_, seen| !api_key_ids.contains(&seen.caller.api_key_id));
         }
     }
 }

@@ -5,7 +5,7 @@
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
-use crate::{Server, mail, on_tx, stripe, subscription};
+use crate::{Server, account, mail, on_tx, stripe, subscription};
 use domain::id::AccountId;
 use domain::time::Timestamp;
 use futures::FutureExt as _;
@@ -29,6 +29,10 @@ pub enum Job {
     SendMail(mail::Mail),
     ApplyStripeEvent {
         stripe_event_id: String,
+    },
+    /// An account was deleted; what people wrote in it goes.
+    ForgetTexts {
+        account_id: AccountId,
     },
     /// Members came or went, so the plan's seats may have to follow.
     SyncSeats {
@@ -57,6 +61,7 @@ impl Job {
         match self {
             Job::SendMail(_) => "send_mail",
             Job::ApplyStripeEvent { .. } => "apply_stripe_event",
+            Job::ForgetTexts { .. } => "forget_texts",
             Job::SyncSeats { .. } => "sync_seats",
         }
     }
@@ -65,6 +70,7 @@ impl Job {
         match self {
             Job::SendMail(mail) => mail::deliver(server, &mail).await,
             Job::ApplyStripeEvent { stripe_event_id } => stripe::apply::apply_stored(server, &stripe_event_id).await,
+            Job::ForgetTexts { account_id } => account::forget_texts(server, &account_id).await,
             Job::SyncSeats { account_id } => subscription::sync_seats(server, &account_id).await,
         }
     }

@@ -9,8 +9,9 @@ use crate::config;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::job::{self, Job, NewJob};
+use crate::member;
 use crate::subscription::News;
-use domain::id::{AccountId, PurchaseId, UserId};
+use domain::id::{AccountId, EmailChangeId, InvitationId, PurchaseId, UserId};
 use domain::money::{Cents, Usd};
 use domain::time::Timestamp;
 use lettre::message::{Mailbox, MultiPart};
@@ -32,6 +33,16 @@ pub enum Mail {
     ResetPassword { email: String },
     /// Somebody signed up with an address that has an account.
     AlreadyHaveAccount { email: String },
+    /// Somebody is asked to join an account; nothing is sent if the invitation has ended.
+    Invitation { invitation_id: InvitationId },
+    /// Somebody was taken out of an account.
+    Removed { user_id: UserId, account_name: String },
+    /// The link that makes a new e-mail a user's.
+    ConfirmNewEmail { email_change_id: EmailChangeId },
+    /// Told to the address that was a user's until now.
+    EmailChanged { email: String },
+    /// An account is gone.
+    AccountDeleted { email: String, account_name: String },
     /// A pack was paid.
     Receipt { user_id: UserId, pack: String, price: Cents, credits: Usd, paid_at: Timestamp, purchase_id: PurchaseId },
     /// A plan's payment failed, was made good, or was given up.
@@ -96,6 +107,20 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
             None => None,
         },
         Mail::AlreadyHaveAccount { email } => Some((email.clone(), already_have_account(server))),
+        Mail::Invitation { invitation_id } => {
+            let link = member::issue_link(server, invitation_id).await?;
+            link.map(|link| (link.email.clone(), invitation(server, &link)))
+        }
+        Mail::Removed { user_id, account_name } => {
+            account::load_user(server, user_id).await?.map(|user| (user.email, removed(account_name)))
+        }
+        Mail::ConfirmNewEmail { email_change_id } => match account::issue_email_link(server, email_change_id).await? {
+            Some(Ok((email, token))) => Some((email.to_string(), confirm_new_email(server, &token))),
+            Some(Err(taken)) => Some((taken.to_string(), already_have_account(server))),
+            None => None,
+        },
+        Mail::EmailChanged { email } => Some((email.clone(), email_changed())),
+        Mail::AccountDeleted { email, account_name } => Some((email.clone(), account_deleted(account_name))),
         Mail::Receipt { user_id, pack, price, credits, paid_at, purchase_id } => {
             let user = account::load_user(server, user_id).await?;
             user.map(|user| (user.email, receipt(server, pack, *price, *credits, *paid_at, purchase_id)))
@@ -150,6 +175,69 @@ fn already_have_account(server: &Server) -> Letter {
         facts: Vec::new(),
         button: Some(("Sign in", SecretString::from(address))),
         closing: "If it was not you, do nothing.",
+    }
+}
+
+fn invitation(server: &Server, invited: &member::Link) -> Letter {
+    let member::Link { role, account_name, inviter, token, .. } = invited;
+    Letter {
+        subject: format!("Join {account_name} on Tokenbank"),
+        paragraphs: vec![
+            format!("{inviter} invites you to the account {account_name}."),
+            "The link works once, within 7 days, and only for this address.".to_owned(),
+        ],
+        facts: vec![("Account", account_name.clone()), ("Your role", format!("{}: {}", role.label(), role.summary()))],
+        button: Some(("See the invitation", link(server, "/invitation", token))),
+        closing: "If you do not know who this is, do nothing: nobody becomes a member without opening the link.",
+    }
+}
+
+fn removed(account_name: &str) -> Letter {
+    Letter {
+        subject: format!("You are no longer a member of {account_name}"),
+        paragraphs: vec![
+            format!("Somebody who manages the members of {account_name} took you out of it."),
+            "API keys that you made there have stopped working. Your own sign-in is as it was.".to_owned(),
+        ],
+        facts: Vec::new(),
+        button: None,
+        closing: "If this is a mistake, ask an owner or admin of that account to invite you again.",
+    }
+}
+
+fn confirm_new_email(server: &Server, token: &SecretString) -> Letter {
+    Letter {
+        subject: "Confirm your new e-mail for Tokenbank".to_owned(),
+        paragraphs: vec![
+            "Somebody, probably you, wants to sign in to Tokenbank with this address from now on.".to_owned(),
+            "The link works once, within 24 hours. Until then the old address stays.".to_owned(),
+        ],
+        facts: Vec::new(),
+        button: Some(("Confirm the new e-mail", link(server, "/confirm-email", token))),
+        closing: "If it was not you, do nothing.",
+    }
+}
+
+fn email_changed() -> Letter {
+    Letter {
+        subject: "Your Tokenbank e-mail was changed".to_owned(),
+        paragraphs: vec!["Your sign-in has a new e-mail; this address is not used any more.".to_owned()],
+        facts: Vec::new(),
+        button: None,
+        closing: "If it was not you, tell the people who run this installation at once.",
+    }
+}
+
+fn account_deleted(account_name: &str) -> Letter {
+    Letter {
+        subject: format!("{account_name} was deleted from Tokenbank"),
+        paragraphs: vec![
+            format!("You deleted the account {account_name} with its data."),
+            "Postings, purchases and invoices are kept without names, as the law asks.".to_owned(),
+        ],
+        facts: Vec::new(),
+        button: None,
+        closing: "Nothing will be charged any more.",
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Command {
     },
     /// Takes back what is left of a lot whose time is over.
     ExpireLot { lot_id: LotId },
+    /// Takes what is left of a lot because its owner gives it up.
+    GiveUpLot { lot_id: LotId },
 }
 
 /// What a command does: the account as it is afterwards.
@@ -74,6 +76,7 @@ pub fn decide(standing: &Standing, now: Timestamp, command: &Command) -> Result<
             grant(standing, lot, *price, reference)
         }
         Command::ExpireLot { lot_id } => expire_lot(standing, now, lot_id),
+        Command::GiveUpLot { lot_id } => give_up_lot(standing, now, lot_id),
     }
 }
 
@@ -239,16 +242,26 @@ fn expire_lot(standing: &Standing, now: Timestamp, lot_id: &LotId) -> Result<Dec
     if !lot.is_expired(now) {
         return Err(Denial::Conflict { problem: format!("Lot {lot_id} has not expired.") });
     }
+    // A hold that ends later may put credit back, which expires again: so the moment is part of the fact.
+    to_breakage(standing, lot, (PostingKind::LotExpiry, format!("lot_expiry:{lot_id}:{}", now.micros())))
+}
+
+fn give_up_lot(standing: &Standing, now: Timestamp, lot_id: &LotId) -> Result<Decision, Denial> {
+    let Some(lot) = standing.lot(lot_id) else {
+        return Err(Denial::NotFound { what: format!("lot {lot_id}") });
+    };
+    to_breakage(standing, lot, (PostingKind::Adjustment, format!("given_up:{lot_id}:{}", now.micros())))
+}
+
+fn to_breakage(standing: &Standing, lot: &Lot, (kind, key): (PostingKind, String)) -> Result<Decision, Denial> {
     if lot.remaining.is_zero() {
         let balance = standing.balance;
         return Ok(Decision { posting: None, balance, lots: Vec::new(), hold: None, repeated: true });
     }
     let mut entries = vec![lot_entry(lot, negated(lot.remaining)?)];
     push(&mut entries, Book::Breakage, lot.remaining);
-    // A hold that ends later may put credit back, which expires again: so the moment is part of the fact.
-    let key = format!("lot_expiry:{lot_id}:{}", now.micros());
     let lots = vec![Lot { remaining: Usd::ZERO, ..lot.clone() }];
-    post(standing, (PostingKind::LotExpiry, key, lot_id.as_str()), entries, lots, None)
+    post(standing, (kind, key, lot.lot_id.as_str()), entries, lots, None)
 }
 
 /// Completes a decision: the balance after the entries, and the change of what the customer has.

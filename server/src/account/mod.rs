@@ -2,16 +2,22 @@
 //! Does not own: browser sessions (`session`), API keys (`api_key`), balances (`ledger`), what the mail says (`mail`).
 //! Invariant: no answer tells whether an e-mail has an account: same sentence, same work, and a mail either way.
 
+mod delete;
 mod email;
 mod link;
 mod reset;
+mod settings;
 mod sign_in;
 mod sign_up;
 
+pub use delete::{Confirmation, Deletion, Leftover, delete_account, delete_user, forget_texts, load_deletion};
 pub use email::Email;
 pub use link::{Purpose, issue as issue_link, sweep_expired as sweep_links};
 pub use reset::{request_password_reset, reset_password};
+pub(crate) use settings::issue_email_link;
+pub use settings::{change_account, change_password, confirm_new_email, request_email_change};
 pub use sign_in::sign_in;
+pub(crate) use sign_up::checked_name;
 pub use sign_up::{SignUp, sign_up, verify_email};
 
 use crate::clock::Clock;

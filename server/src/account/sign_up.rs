@@ -62,8 +62,15 @@ pub async fn verify_email(server: &Server, token: &str) -> Result<()> {
 }
 
 fn account_name(typed: &str, email: &Email) -> std::result::Result<String, Denial> {
-    let typed = typed.trim();
-    let name = if typed.is_empty() { email.as_str().split('@').next().unwrap_or_default() } else { typed };
+    if typed.trim().is_empty() { Ok(email.local_part().to_owned()) } else { checked_name(typed) }
+}
+
+/// A name for an account: 1 to 80 characters that can be shown.
+pub(crate) fn checked_name(typed: &str) -> std::result::Result<String, Denial> {
+    let name = typed.trim();
+    if name.is_empty() {
+        return Err(Denial::invalid("account_name", "Empty", "Name it after your company, team or project."));
+    }
     if name.chars().count() > LONGEST_NAME {
         return Err(Denial::invalid("account_name", "Longer than 80 characters", "Shorten it."));
     }
@@ -74,7 +81,7 @@ fn account_name(typed: &str, email: &Email) -> std::result::Result<String, Denia
 }
 
 /// An IANA name by its shape; an unknown one is shown as UTC later.
-fn time_zone(typed: &str) -> std::result::Result<String, Denial> {
+pub(super) fn time_zone(typed: &str) -> std::result::Result<String, Denial> {
     let typed = typed.trim();
     if typed.is_empty() {
         return Ok("UTC".to_owned());

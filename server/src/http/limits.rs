@@ -1,4 +1,4 @@
-//! Owns: how often somebody may try to sign in, sign up or reset a password.
+//! Owns: how often somebody may try to sign in, sign up, reset a password or invite others.
 //! Does not own: how many hashes run at a time (`password`), plan limits (`domain::limit`).
 //! Invariant: nothing is locked for good, and one network alone cannot keep an owner out: what it may try with one
 //! e-mail is less than what that e-mail gets back in the same time.
@@ -6,6 +6,7 @@
 use crate::account::Email;
 use crate::clock::Clock;
 use domain::denial::Denial;
+use domain::id::AccountId;
 use governor::clock::{Clock as _, Reference as _};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
@@ -25,6 +26,8 @@ pub struct Limits {
     sign_in: Limit3,
     sign_up: Limit3,
     reset: Limit3,
+    invite_account: Limit<AccountId>,
+    invite_email: Limit<Email>,
 }
 
 /// A limit by network, by e-mail from one network, and by e-mail.
@@ -74,6 +77,8 @@ impl Limits {
                 email_from_network: Limit::new(clock, 3, 600),
                 email: Limit::new(clock, 6, 300),
             },
+            invite_account: Limit::new(clock, 50, 60),
+            invite_email: Limit::new(clock, 5, 1_800),
         }
     }
 
@@ -85,6 +90,12 @@ impl Limits {
     /// Counts an attempt to sign up; each sends a mail.
     pub fn check_sign_up(&self, email: &Email, ip: IpAddr) -> Result<(), Denial> {
         self.sign_up.check(email, ip)
+    }
+
+    /// Counts an invitation; each sends a mail to somebody who did not ask for it.
+    pub fn check_invite(&self, account_id: &AccountId, email: &Email) -> Result<(), Denial> {
+        self.invite_email.check(email.clone())?;
+        self.invite_account.check(account_id.clone())
     }
 
     /// Counts a request for a reset link; each sends a mail.

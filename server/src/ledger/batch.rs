@@ -322,6 +322,17 @@ impl<'a> Batch<'a> {
         Ok(decision)
     }
 
+    /// Whether a run holds credit of this account.
+    pub(super) fn has_open_holds(&self, account_id: &AccountId) -> bool {
+        self.accounts.get(account_id).is_some_and(|account| !account.standing.balance.held.is_zero())
+    }
+
+    /// The lots that have something left.
+    pub(super) fn lots_left(&self, account_id: &AccountId) -> Vec<LotId> {
+        let lots = self.accounts.get(account_id).map(|account| account.standing.lots.as_slice()).unwrap_or_default();
+        lots.iter().filter(|lot| lot.remaining.is_positive()).map(|lot| lot.lot_id.clone()).collect()
+    }
+
     /// The id of the posting that was decided last.
     pub(super) fn last_posting_id(&self) -> Option<PostingId> {
         self.writes.postings.last().map(|posting| posting.posting_id.clone())

@@ -7,6 +7,7 @@
 mod batch;
 mod check;
 mod expiry;
+mod give_up;
 mod grant;
 mod load;
 mod platform;
@@ -18,6 +19,7 @@ mod writer;
 pub use check::{Finding, check};
 pub use domain::ledger::{Balance, GrantKind, HoldState};
 pub use expiry::expire_due;
+pub use give_up::{forget_texts, give_up};
 pub use grant::{Grant, grant, open_account};
 pub use run::{Ended, Started};
 pub use statement::{StatementRow, list_statement, load_balance, load_balance_at};

@@ -3,6 +3,10 @@
 //! Invariant: the id in the cookie is never stored, only its SHA-256; the id changes at sign-in; a session that was
 //! ended is not written again by a request still under way.
 
+mod list;
+
+pub use list::{SignedIn, end_one, end_others, list, note_browser};
+
 use crate::account::User;
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
