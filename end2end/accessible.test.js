@@ -15,9 +15,21 @@ const PUBLIC = [
   '/reset-password?sent=1',
   '/reset-password/new?token=none',
   '/verify-email?token=none',
+  '/invitation?token=none',
+  '/confirm-email?token=none',
   '/nothing-here',
 ];
-const CONSOLE = ['/overview', '/tasks', '/credits', '/usage', '/usage/nothing-here'];
+const CONSOLE = [
+  '/overview',
+  '/tasks',
+  '/credits',
+  '/usage',
+  '/usage/nothing-here',
+  '/team',
+  '/settings',
+  '/settings/delete',
+  '/settings/delete-user',
+];
 
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [390, 1280]) {

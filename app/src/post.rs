@@ -9,6 +9,7 @@ use crate::visitor::Visitor;
 use axum::Form;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
+use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -82,9 +83,22 @@ impl Post {
         site::render(self.visitor, refused, None, page_again(self.page)).await
     }
 
-    /// Whoever is signed in; a denial when nobody is.
+    /// Whoever is signed in; a denial when nobody is, or when the form was made for another account of theirs than the one
+    /// they look at now, which happens with two tabs.
     pub fn user(&self) -> Result<&User> {
-        Ok(self.visitor.user.as_ref().ok_or(Denial::NotSignedIn)?)
+        let user = self.visitor.user.as_ref().ok_or(Denial::NotSignedIn)?;
+        let made_for = self.text(FOR_ACCOUNT);
+        if made_for.is_empty() || made_for == user.account_id.as_str() {
+            return Ok(user);
+        }
+        let name = &user.account_name;
+        let problem = format!("You look at {name} now, and this form was for another account. Nothing was done.");
+        Err(Denial::Conflict { problem }.into())
+    }
+
+    /// What the browser calls itself.
+    pub fn user_agent(&self) -> &str {
+        self.page.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The answer: a redirect to where `outcome` says, or the page again with the denial.
@@ -104,6 +118,16 @@ impl Post {
             }
         }
     }
+}
+
+/// The field of a form that says for which account it was made.
+const FOR_ACCOUNT: &str = "for_account";
+
+/// Put it into a form that changes an account: [`Post::user`] then refuses what was made for another one.
+#[component]
+pub fn ForAccount() -> impl IntoView {
+    let account_id = use_context::<Visitor>().and_then(|visitor| visitor.user).map(|user| user.account_id.to_string());
+    account_id.map(|account_id| view! { <input type="hidden" name=FOR_ACCOUNT value=account_id /> })
 }
 
 /// The request that shows the page of a form.
@@ -132,6 +156,11 @@ impl Refused {
     /// Why, if the form was refused.
     pub fn denial(&self) -> Option<&Denial> {
         self.denial.as_ref()
+    }
+
+    /// The same, if it was the form called `name` (its field `do`) that was refused, else nothing.
+    pub fn of(&self, name: &str) -> Refused {
+        if self.typed("do").as_deref() == Some(name) { self.clone() } else { Refused::default() }
     }
 
     /// What was typed into a field.

@@ -2,8 +2,11 @@
 
 use crate::asset;
 use crate::page::bought::BoughtPage;
+use crate::page::confirm_email::ConfirmEmailPage;
 use crate::page::credits::CreditsPage;
+use crate::page::delete::{DeleteAccountPage, DeleteUserPage};
 use crate::page::execution::ExecutionPage;
+use crate::page::invitation::InvitationPage;
 use crate::page::landing::LandingPage;
 use crate::page::not_found::NotFoundPage;
 use crate::page::overview::OverviewPage;
@@ -11,9 +14,11 @@ use crate::page::plan::PlanPage;
 use crate::page::plan_change::PlanChangePage;
 use crate::page::reset_password::{NewPasswordPage, ResetPasswordPage};
 use crate::page::run::RunPage;
+use crate::page::settings::SettingsPage;
 use crate::page::sign_in::SignInPage;
 use crate::page::sign_up::SignUpPage;
 use crate::page::tasks::{TaskPage, TasksPage};
+use crate::page::team::TeamPage;
 use crate::page::usage::UsagePage;
 use crate::page::verify_email::VerifyEmailPage;
 use crate::theme::Theme;
@@ -25,7 +30,7 @@ use leptos_router::components::{FlatRoutes, Route, Router};
 use leptos_router::path;
 
 /// The addresses that need somebody to be signed in.
-const CONSOLE: [&str; 6] = ["/overview", "/tasks", "/runs", "/credits", "/plan", "/usage"];
+const CONSOLE: [&str; 8] = ["/overview", "/tasks", "/runs", "/credits", "/plan", "/usage", "/team", "/settings"];
 
 /// Whether a path belongs to the console.
 pub fn is_console(path: &str) -> bool {
@@ -79,6 +84,8 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/verify-email") view=VerifyEmailPage />
                 <Route path=path!("/reset-password") view=ResetPasswordPage />
                 <Route path=path!("/reset-password/new") view=NewPasswordPage />
+                <Route path=path!("/invitation") view=InvitationPage />
+                <Route path=path!("/confirm-email") view=ConfirmEmailPage />
                 <Route path=path!("/overview") view=OverviewPage />
                 <Route path=path!("/tasks") view=TasksPage />
                 <Route path=path!("/tasks/:skill") view=TaskPage />
@@ -89,6 +96,10 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/plan/change/:id") view=PlanChangePage />
                 <Route path=path!("/usage") view=UsagePage />
                 <Route path=path!("/usage/:execution") view=ExecutionPage />
+                <Route path=path!("/team") view=TeamPage />
+                <Route path=path!("/settings") view=SettingsPage />
+                <Route path=path!("/settings/delete") view=DeleteAccountPage />
+                <Route path=path!("/settings/delete-user") view=DeleteUserPage />
             </FlatRoutes>
         </Router>
     }

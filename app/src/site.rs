@@ -2,7 +2,10 @@
 //! Does not own: the API and the webhooks, the guard and the headers of every answer (`server::http`), the session
 //! layer, which the binary puts around both.
 
-use crate::page::{credits, plan, plan_change, reset_password, sign_in, sign_up, tasks, verify_email};
+use crate::page::{
+    accounts, confirm_email, credits, delete, invitation, plan, plan_change, reset_password, settings, sign_in,
+    sign_up, tasks, team, verify_email,
+};
 use crate::post::Refused;
 use crate::visitor::{Visitor, origin};
 use crate::{asset, error, shell, theme, visitor};
@@ -28,6 +31,13 @@ pub fn router(server: Server) -> Router {
     let pages = Router::new()
         .route("/theme", post(theme::submit))
         .route("/sign-out", post(sign_in::sign_out))
+        .route("/accounts/switch", post(accounts::switch))
+        .route("/invitation", form(invitation::submit))
+        .route("/confirm-email", form(confirm_email::submit))
+        .route("/team", form(team::submit))
+        .route("/settings", form(settings::submit))
+        .route("/settings/delete", form(delete::submit))
+        .route("/settings/delete-user", form(delete::submit_user))
         .route("/sign-up", form(sign_up::submit))
         .route("/sign-in", form(sign_in::submit))
         .route("/verify-email", form(verify_email::submit))

@@ -1,5 +1,6 @@
 //! Owns: who is looking at a page and what its frame needs to know of them, read once for each request.
 
+use crate::shell;
 use crate::theme::Theme;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -11,18 +12,23 @@ use leptos::prelude::use_context;
 use server::Server;
 use server::account::User;
 use server::error::{Error, Result};
+use server::member::{Membership, list_accounts};
 use tower_sessions::Session;
 
 /// The one who asked for this page.
 #[derive(Clone)]
 pub struct Visitor {
     pub server: Server,
+    /// This browser's session.
+    pub session: Session,
     /// Whoever is signed in.
     pub user: Option<User>,
     /// What the signed-in account can spend now.
     pub spendable: Option<Usd>,
     /// How the account's plan stands, if it pays for one.
     pub standing: Option<Standing>,
+    /// The accounts they belong to, for the console.
+    pub accounts: Vec<Membership>,
     pub theme: Theme,
     /// Path and query of this page, for forms that return to it.
     pub address: String,
@@ -77,8 +83,13 @@ pub async fn load(
         Some(user) => server::subscription::load_standing(&server, &user.account_id).await?,
         None => None,
     };
+    let accounts = match &user {
+        Some(user) if shell::is_console(request.uri().path()) => list_accounts(&server, &user.user_id).await?,
+        Some(_) | None => Vec::new(),
+    };
     let theme = Theme::from_headers(request.headers());
     let address = request.uri().path_and_query().map_or("/", |address| address.as_str()).to_owned();
-    request.extensions_mut().insert(Visitor { server, user, spendable, standing, theme, address });
+    let visitor = Visitor { server, session, user, spendable, standing, accounts, theme, address };
+    request.extensions_mut().insert(visitor);
     Ok(next.run(request).await)
 }

@@ -1,6 +1,6 @@
 //! The balance by kind, the packs, and the statement with its running balance.
 
-use crate::post::{Post, Refused};
+use crate::post::{ForAccount, Post, Refused};
 use crate::ui::balance::BalanceBar;
 use crate::ui::empty::Empty;
 use crate::ui::layout::{Section, console};
@@ -127,6 +127,7 @@ fn pack_card(offer: PackOffer, purchase_id: &PurchaseId) -> impl IntoView + use<
                 </p>
             </div>
             <form method="post" action="/credits">
+                <ForAccount />
                 <input type="hidden" name="pack_id" value=pack.id.to_string() />
                 <input type="hidden" name="purchase_id" value=purchase_id.to_string() />
                 <button class=if is_cheapest { "button button-primary w-full" } else { "button w-full" }>

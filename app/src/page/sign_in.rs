@@ -8,7 +8,8 @@ use axum::response::Response;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 use secrecy::SecretString;
-use server::account;
+use server::account::{self, User};
+use server::error::Result;
 use server::session;
 
 /// The address of the sign-in page that returns to `next` afterwards.
@@ -31,6 +32,8 @@ pub fn SignInPage() -> impl IntoView {
     let news = match query.get("after").as_deref() {
         Some("verified") => Some("Your e-mail is verified. Sign in to begin."),
         Some("reset") => Some("Your password is changed, and every other session was ended. Sign in with the new one."),
+        Some("deleted") => Some("The account is deleted, and your sign-in with it."),
+        Some("email") => Some("Your new e-mail counts from now on. Sign in with it."),
         Some("sign-out") => Some("You are signed out."),
         Some(_) | None => None,
     };
@@ -72,15 +75,22 @@ pub async fn submit(post: Post) -> Response {
     let outcome = async {
         let password = SecretString::from(post.text("password"));
         let user = account::sign_in(&post.server, post.text("email"), &password, post.ip()?).await?;
-        session::start(&post.session, &user).await?;
+        begin(&post, &user).await?;
         Ok(post.local_path("next", "/overview"))
     }
     .await;
     post.answer(outcome).await
 }
 
+/// Starts the session of somebody whose password is right.
+pub async fn begin(post: &Post, user: &User) -> Result<()> {
+    session::start(&post.session, user).await?;
+    session::note_browser(&post.session, post.user_agent()).await
+}
+
 /// `POST /sign-out`: ends the session.
 pub async fn sign_out(post: Post) -> Response {
-    let outcome = session::end(&post.session).await.map(|()| "/sign-in?after=sign-out".to_owned());
+    let next = post.local_path("next", "/sign-in?after=sign-out");
+    let outcome = session::end(&post.session).await.map(|()| next);
     post.answer(outcome).await
 }

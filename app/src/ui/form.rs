@@ -15,9 +15,13 @@ pub fn Field(
     #[prop(default = "off")] autocomplete: &'static str,
     #[prop(optional)] min_length: Option<u32>,
     #[prop(optional)] optional: bool,
+    /// When several fields of a page have the same name.
+    #[prop(optional)]
+    id: Option<&'static str>,
 ) -> impl IntoView {
-    let hint_id = format!("{name}-hint");
-    let problem_id = format!("{name}-problem");
+    let id = id.unwrap_or(name);
+    let hint_id = format!("{id}-hint");
+    let problem_id = format!("{id}-problem");
     let described_by: Vec<&str> =
         [hint.as_ref().map(|_| hint_id.as_str()), problem.as_ref().map(|_| problem_id.as_str())]
             .into_iter()
@@ -27,10 +31,10 @@ pub fn Field(
     let invalid = problem.is_some().then_some("true");
     view! {
         <div class="field">
-            <label for=name>{label}</label>
+            <label for=id>{label}</label>
             <input
                 class="input"
-                id=name
+                id=id
                 name=name
                 type=kind
                 value=value
@@ -42,6 +46,24 @@ pub fn Field(
             />
             {hint.map(|hint| view! { <p class="field-hint" id=hint_id>{hint}</p> })}
             {problem.map(|problem| view! { <p class="field-problem" id=problem_id>{problem}</p> })}
+        </div>
+    }
+    .into_any()
+}
+
+/// One labelled choice. Each option has its value, its text, and whether it is chosen.
+#[component]
+pub fn Pick(#[prop(into)] label: String, name: &'static str, options: Vec<(String, String, bool)>) -> impl IntoView {
+    let options = options
+        .into_iter()
+        .map(|(value, text, selected)| view! { <option value=value selected=selected>{text}</option> })
+        .collect_view();
+    view! {
+        <div class="field">
+            <label for=name>{label}</label>
+            <select class="input" id=name name=name>
+                {options}
+            </select>
         </div>
     }
     .into_any()

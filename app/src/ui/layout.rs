@@ -20,10 +20,20 @@ pub enum Section {
     Usage,
     Credits,
     Plan,
+    Team,
+    Settings,
 }
 
 impl Section {
-    const ALL: [Section; 5] = [Section::Overview, Section::Tasks, Section::Usage, Section::Credits, Section::Plan];
+    const ALL: [Section; 7] = [
+        Section::Overview,
+        Section::Tasks,
+        Section::Usage,
+        Section::Credits,
+        Section::Plan,
+        Section::Team,
+        Section::Settings,
+    ];
 
     const fn entry(self) -> (&'static str, &'static str, Glyph) {
         match self {
@@ -32,8 +42,15 @@ impl Section {
             Section::Usage => ("Usage", "/usage", Glyph::Usage),
             Section::Credits => ("Credits", "/credits", Glyph::Credits),
             Section::Plan => ("Plan", "/plan", Glyph::Plan),
+            Section::Team => ("Team", "/team", Glyph::Team),
+            Section::Settings => ("Settings", "/settings", Glyph::Settings),
         }
     }
+}
+
+/// Whether an address is one of the rail's, which every account has.
+pub fn is_entry(address: &str) -> bool {
+    Section::ALL.into_iter().any(|section| section.entry().1 == address)
 }
 
 /// A page of the console. `content` reads what it shows and may end in a denial or a failure, which then stands in
@@ -84,7 +101,8 @@ where
                                 <LiveBalance spendable=spendable />
                             </a>
                         }
-                    })} {theme_menu(&visitor)} {user.map(|user| user_menu(&user))}
+                    })} {user.as_ref().map(|user| account_menu(user, &visitor))} {theme_menu(&visitor)}
+                {user.map(|user| user_menu(&user))}
             </header>
             <main class="console-main" id="content" tabindex="-1">
                 {content}
@@ -240,6 +258,46 @@ fn theme_menu(visitor: &Visitor) -> AnyView {
     .into_any()
 }
 
+/// The accounts one belongs to, when there are several.
+fn account_menu(user: &User, visitor: &Visitor) -> Option<AnyView> {
+    if visitor.accounts.len() < 2 {
+        return None;
+    }
+    let items = visitor
+        .accounts
+        .iter()
+        .map(|account| {
+            let is_current = account.account_id == user.account_id;
+            view! {
+                <button
+                    class="menu-item"
+                    name="account_id"
+                    value=account.account_id.to_string()
+                    aria-pressed=if is_current { "true" } else { "false" }
+                >
+                    <span class="clip max-w-56" title=account.account_name.clone()>
+                        {account.account_name.clone()}
+                    </span>
+                    <span class="ml-auto text-13 text-ink-muted">{account.role.label()}</span>
+                </button>
+            }
+        })
+        .collect_view();
+    let menu = view! {
+        <details class="menu" name="header-menu">
+            <summary class="button button-quiet px-2" aria-label=format!("Account: {}", user.account_name)>
+                <Icon glyph=Glyph::Accounts />
+                <span class="clip max-w-40 max-sm:hidden">{user.account_name.clone()}</span>
+            </summary>
+            <form class="menu-panel max-h-96 overflow-y-auto" method="post" action="/accounts/switch">
+                <input type="hidden" name="next" value=visitor.path().to_owned() />
+                {items}
+            </form>
+        </details>
+    };
+    Some(menu.into_any())
+}
+
 fn user_menu(user: &User) -> AnyView {
     let email = user.email.clone();
     view! {
@@ -258,6 +316,10 @@ fn user_menu(user: &User) -> AnyView {
                         {email.clone()}
                     </span>
                 </p>
+                <a class="menu-item" href="/settings">
+                    <Icon glyph=Glyph::Settings />
+                    "Settings"
+                </a>
                 <form method="post" action="/sign-out">
                     <button class="menu-item">
                         <Icon glyph=Glyph::SignOut />

@@ -17,6 +17,21 @@ pub fn When(at: Timestamp, zone: String) -> impl IntoView {
     }
 }
 
+/// The zones one can choose, by name; `chosen` is among them.
+pub fn zones(chosen: &str) -> Vec<String> {
+    let mut zones: Vec<String> = jiff::tz::db()
+        .available()
+        .map(|zone| zone.to_string())
+        .filter(|zone| {
+            zone == "UTC" || (zone.contains('/') && !zone.starts_with("Etc/") && !zone.starts_with("posix/"))
+        })
+        .collect();
+    zones.push(chosen.to_owned());
+    zones.sort_unstable();
+    zones.dedup();
+    zones
+}
+
 /// A moment in a zone; a zone nobody knows counts as UTC.
 pub fn in_zone(at: Timestamp, zone: &str) -> Zoned {
     let moment = jiff::Timestamp::from_microsecond(at.micros()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);

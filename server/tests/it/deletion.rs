@@ -5,7 +5,7 @@ use crate::mailbox::with_mailbox;
 use crate::support::{World, each_database};
 use domain::denial::Denial;
 use domain::execution::{ExecutionState, TokenUsage};
-use domain::funding::FundingSource;
+use domain::funding::{Funding, FundingSource};
 use domain::id::{ExecutionId, ModelId};
 use domain::member::Role;
 use domain::money::Usd;
@@ -65,6 +65,7 @@ async fn begin(server: &Server, user: &User) -> Hold {
         execution_id: ExecutionId::new(server.clock.new_id()),
         account_id: user.account_id.clone(),
         amount: cent,
+        funding: Funding::credits(),
         expires_at: now.plus_seconds(900),
         started,
     };
