@@ -50,6 +50,7 @@ async fn begin(server: &Server, user: &User) -> Hold {
         user_id: Some(user.user_id.clone()),
         api_key_id: None,
         skill_id: None,
+        title: "m".to_owned(),
         model_id: ModelId::new("m"),
         provider: Provider::Anthropic,
         source: FundingSource::Credits,
