@@ -23,6 +23,7 @@ const CONSOLE = [
   '/overview',
   '/tasks',
   '/credits',
+  '/limits',
   '/usage',
   '/usage/nothing-here',
   '/team',

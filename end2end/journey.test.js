@@ -1,6 +1,6 @@
 // From nothing to a paid, metered task, as a newcomer does it. The one test that also runs on Postgres.
 
-import { amountOf, beginCheckout, CARD, followMail, INPUT, newPerson, openPreview, openTask, pay, reloadUntil, signIn, spendable, waitForRun } from './support/person.js';
+import { amountOf, beginCheckout, CARD, followMail, INPUT, newPerson, openPreview, openTask, pay, payWithCredits, reloadUntil, signIn, signUp, spendable, waitForRun } from './support/person.js';
 import { expect, test } from './support/test.js';
 
 const TEN_DOLLARS = 10_000_000_000n;
@@ -38,11 +38,13 @@ test('sign up, buy a pack, run a PRD, find it metered @postgres', async ({ page,
   expect(await spendable(other)).toBe(TEN_DOLLARS);
   await page.bringToFront();
 
+  await test.step('let credits pay', () => payWithCredits(page));
+
   const { record, charge } = await test.step('run a PRD through the preview', async () => {
     await openTask(page, 'PRD', INPUT);
     const preview = await openPreview(page);
     await expect(preview).toContainText('at most');
-    await expect(preview).toContainText('$10.00');
+    await expect(preview).toContainText('Paid from: credits · balance $10.00');
     await preview.getByRole('button', { name: 'Execute' }).click();
     await expect(page).toHaveURL(/\/runs\//);
     await expect(page.getByRole('region', { name: 'Output' })).not.toBeEmpty();
@@ -70,5 +72,34 @@ test('sign up, buy a pack, run a PRD, find it metered @postgres', async ({ page,
     expect(await amountOf(row)).toBe(charge);
     await row.getByRole('link').first().click();
     await expect(page).toHaveURL(new RegExp(`${record}$`));
+  });
+});
+
+test('a new user runs a task on the plan, without buying @postgres', async ({ page, sandbox }) => {
+  test.slow();
+  await signUp(page, sandbox, newPerson('on-the-plan'));
+  await openTask(page, 'PRD', INPUT);
+  const preview = await openPreview(page);
+  await expect(preview).toContainText('Paid from: plan allowance · 100 of 100 left');
+  await preview.getByRole('button', { name: 'Execute' }).click();
+  const { record, charge } = await waitForRun(page);
+  expect(charge).toBe(0n);
+  await expect(page.getByRole('region', { name: 'What it cost' })).toContainText('paid from plan allowance · list price $0.');
+
+  await test.step('it is counted, metered, and nothing was charged', async () => {
+    expect(await spendable(page)).toBe(0n);
+    await page.goto('/limits');
+    await expect(page.getByText('99 of 100 left')).toBeVisible();
+    await page.goto(record);
+    await expect(page.getByText('plan allowance')).toBeVisible();
+  });
+
+  await test.step('a trial pays before the plan, for its model', async () => {
+    await page.goto('/limits');
+    await expect(page.getByText('nothing can be charged')).toBeVisible();
+    await page.getByRole('button', { name: 'Start the 14-day trial' }).click();
+    await expect(page.getByText('Your trial is running')).toBeVisible();
+    await openTask(page, 'User story', INPUT);
+    await expect(await openPreview(page)).toContainText('Paid from: trial credit · $5.00');
   });
 });

@@ -1,6 +1,6 @@
 // What goes wrong is said in words, with the remedy, and nothing is lost or done twice.
 
-import { beginCheckout, buyPack, CARD, INPUT, newPerson, openPreview, openTask, pay, signUp, spendable } from './support/person.js';
+import { beginCheckout, buyPack, CARD, INPUT, newPerson, openPreview, openTask, pay, payWithCredits, signUp, spendable } from './support/person.js';
 import { expect, test } from './support/test.js';
 
 const EMPTY = 'Your credit balance is $0.00. Add credits to continue, or switch to BYOT for zero markup.';
@@ -77,17 +77,20 @@ test('the console leads to sign-in and back', async ({ browser, demo, sandbox })
   await context.close();
 });
 
-test('without credit a run is refused with the remedy', async ({ page, sandbox }) => {
+test('without credit what the plan refuses is refused with the remedy', async ({ page, sandbox }) => {
   await signUp(page, sandbox, newPerson('broke'));
-  await openTask(page, 'PRD');
+  await openTask(page, 'Strategic bet');
   const preview = await openPreview(page);
   await expect(preview.getByText(EMPTY)).toBeVisible();
+  await expect(preview.getByText('The Free plan does not include')).toBeVisible();
+  await expect(preview.getByRole('link', { name: 'Add credits' })).toHaveAttribute('href', '/credits');
   await expect(preview.getByRole('button', { name: 'Execute' })).toBeDisabled();
 });
 
 test('a run sent twice runs once and costs once', async ({ page, sandbox }) => {
   await signUp(page, sandbox, newPerson('double'));
   await buyPack(page, '$10');
+  await payWithCredits(page);
   await openTask(page, 'User story', INPUT);
   const form = await page.locator('form', { has: page.locator('[name=execution_id]') }).evaluate((form) => [
     form.action,

@@ -3,7 +3,7 @@
 //! layer, which the binary puts around both.
 
 use crate::page::{
-    accounts, confirm_email, credits, delete, invitation, plan, plan_change, reset_password, settings, sign_in,
+    accounts, confirm_email, credits, delete, invitation, limits, plan, plan_change, reset_password, settings, sign_in,
     sign_up, tasks, team, verify_email,
 };
 use crate::post::Refused;
@@ -44,6 +44,7 @@ pub fn router(server: Server) -> Router {
         .route("/reset-password", form(reset_password::submit))
         .route("/reset-password/new", form(reset_password::submit_new))
         .route("/credits", form(credits::submit))
+        .route("/limits", form(limits::submit))
         .route("/plan", form(plan::submit))
         .route("/plan/change/{id}", form(plan_change::submit))
         .route("/tasks/{skill}", form(tasks::submit))

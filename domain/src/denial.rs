@@ -9,6 +9,28 @@ use crate::money::Usd;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// What is said when there is no credit at all, word for word (spec §3, "Token Bank").
+const NO_CREDIT: &str = "Your credit balance is $0.00. Add credits to continue, or switch to BYOT for zero markup.";
+
+crate::text_enum! {
+    /// How it stands with credits where the plan does not pay.
+    Otherwise {
+        /// Credits would pay, and there is none.
+        NoCredit = "no_credit",
+        /// The account, or its plan, does not let credits pay.
+        NotByCredit = "not_by_credit",
+    }
+}
+
+impl Otherwise {
+    const fn words(self) -> &'static str {
+        match self {
+            Otherwise::NoCredit => NO_CREDIT,
+            Otherwise::NotByCredit => "Upgrade, or let credits pay for what your plan does not: see your limits.",
+        }
+    }
+}
+
 /// A typed "no". The fields are what its sentence needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
@@ -32,9 +54,9 @@ pub enum Denial {
     /// The run would cost more than what the user saw.
     PriceChanged { shown: Usd, now: Usd },
     /// The plan does not include this model on platform keys.
-    ModelNotInPlan { model: ModelId, plan: String },
-    /// The plan's executions of this period are used up, and there is no credit to pay with.
-    PlanLimit { plan: String, limit: u64, resets_at: Timestamp },
+    ModelNotInPlan { model: ModelId, plan: String, otherwise: Otherwise },
+    /// The plan's executions of this period are used up.
+    PlanLimit { plan: String, limit: u64, resets_at: Timestamp, otherwise: Otherwise },
     /// The plan slows executions down after so many in a period.
     Throttled { plan: String, a_minute: u64, retry_after_seconds: u64 },
     /// What a day in UTC may cost us on this plan is taken.
@@ -197,7 +219,7 @@ impl Denial {
     pub fn sentence(&self) -> String {
         match self {
             Denial::InsufficientCredit { spendable, .. } if spendable.is_zero() => {
-                "Your credit balance is $0.00. Add credits to continue, or switch to BYOT for zero markup.".to_owned()
+                NO_CREDIT.to_owned()
             }
             Denial::InsufficientCredit { needed, spendable } => format!(
                 "This can cost up to {needed} and your spendable balance is {spendable}. Add credits to continue."
@@ -226,14 +248,13 @@ impl Denial {
                 "The price changed since the preview: it showed at most {shown}, now it is at most {now}. \
                  Look at the new price and run it again if it suits you."
             ),
-            Denial::ModelNotInPlan { model, plan } => format!(
-                "The {plan} plan does not include `{model}`. Add credits to pay for it by use, upgrade, or switch to \
-                 your own key."
-            ),
-            Denial::PlanLimit { plan, limit, resets_at } => format!(
-                "The {limit} runs of your {plan} plan are used up until {}. Your credit balance is $0.00. Add credits to \
-                 continue, or switch to BYOT for zero markup.",
-                resets_at.utc_day()
+            Denial::ModelNotInPlan { model, plan, otherwise } => {
+                format!("The {plan} plan does not include `{model}`. {}", otherwise.words())
+            }
+            Denial::PlanLimit { plan, limit, resets_at, otherwise } => format!(
+                "The {limit} runs of your {plan} plan are used up until {}. {}",
+                resets_at.utc_day(),
+                otherwise.words()
             ),
             Denial::Throttled { plan, a_minute, retry_after_seconds } => format!(
                 "Your {plan} plan runs {a_minute} a minute after so many this month. Try again in {retry_after_seconds} \
@@ -307,7 +328,7 @@ impl Denial {
             Denial::ModelNotInPlan { .. } | Denial::PlanLimit { .. } => {
                 vec![
                     remedy("Add credits", "/credits"),
-                    remedy("Upgrade", "/pricing"),
+                    remedy("Upgrade", "/plan"),
                     remedy("See your limits", "/limits"),
                 ]
             }

@@ -3,7 +3,7 @@
 //! Invariant: exactly one source pays for an execution, and it is chosen before anything is spent.
 
 use crate::catalogue::Model;
-use crate::denial::Denial;
+use crate::denial::{Denial, Otherwise};
 use crate::limit::{self, AllowanceRule, AllowanceUsed, PlatformDay};
 use crate::money::Usd;
 use crate::plan::{PayPerUse, Plan};
@@ -176,7 +176,20 @@ pub fn refusal(why_not: Option<&Denial>, said: &[Denial]) -> Denial {
     let changed = why_not.filter(|denial| matches!(denial, Denial::FundingChanged { .. }));
     let first = other.or(reserved).or(changed).or(waits);
     let last = if has_credit { credit.or(plan) } else { plan.or(credit) };
-    first.or(last).cloned().unwrap_or(Denial::InsufficientCredit { needed: Usd::ZERO, spendable: Usd::ZERO })
+    let last = last.cloned().map(|denial| if credit.is_some() { without_credit(denial) } else { denial });
+    first.cloned().or(last).unwrap_or(Denial::InsufficientCredit { needed: Usd::ZERO, spendable: Usd::ZERO })
+}
+
+/// What the plan lacks, where credits would have paid.
+fn without_credit(denial: Denial) -> Denial {
+    let otherwise = Otherwise::NoCredit;
+    if let Denial::PlanLimit { plan, limit, resets_at, .. } = denial {
+        Denial::PlanLimit { plan, limit, resets_at, otherwise }
+    } else if let Denial::ModelNotInPlan { model, plan, .. } = denial {
+        Denial::ModelNotInPlan { model, plan, otherwise }
+    } else {
+        denial
+    }
 }
 
 /// What an account has at a moment, to say in a preview who would pay. The ledger decides again when a run begins.
@@ -315,11 +328,13 @@ mod tests {
         let some = Denial::InsufficientCredit { needed: usd(2), spendable: usd(1) };
         let reserved = Denial::ReservedByRunningWork { needed: usd(2), spendable: usd(1), held: usd(1) };
         let slow = Denial::Throttled { plan: "Pro".to_owned(), a_minute: 1, retry_after_seconds: 9 };
-        let full = Denial::PlanLimit { plan: "Free".to_owned(), limit: 100, resets_at: NOW };
+        let limit = |otherwise| Denial::PlanLimit { plan: "Free".to_owned(), limit: 100, resets_at: NOW, otherwise };
+        let (full, nothing) = (limit(Otherwise::NotByCredit), limit(Otherwise::NoCredit));
         let frozen = Denial::AccountFrozen { reason: "by us".to_owned() };
         for (said, expected) in [
             (vec![none.clone()], &none),
-            (vec![full.clone(), none.clone()], &full),
+            (vec![full.clone()], &full),
+            (vec![full.clone(), none.clone()], &nothing),
             (vec![full.clone(), some.clone()], &some),
             (vec![slow.clone(), some.clone()], &slow),
             (vec![slow.clone(), reserved.clone()], &reserved),
@@ -328,6 +343,13 @@ mod tests {
         ] {
             assert_eq!(&refusal(None, &said), expected, "{said:?}");
         }
+        // Spec §3, word for word.
+        let exact = "Your credit balance is $0.00. Add credits to continue, or switch to BYOT for zero markup.";
+        assert_eq!(none.sentence(), exact);
+        assert_eq!(
+            nothing.sentence(),
+            format!("The 100 runs of your Free plan are used up until 15 Jan 2027. {exact}")
+        );
     }
 
     /// Who was told that the plan pays is not charged credits instead.

@@ -5,7 +5,7 @@
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
 use crate::catalogue::{Limits, Model};
-use crate::denial::Denial;
+use crate::denial::{Denial, Otherwise};
 use crate::money::Usd;
 use crate::plan::{Allowance, Plan};
 use crate::time::Timestamp;
@@ -100,7 +100,11 @@ pub fn in_allowance(plan: &Plan, model: &Model) -> Result<(), Denial> {
     let refused = limits.refused_classes.contains(&model.class)
         || limits.refused_models.contains(&model.id)
         || limits.not_in_allowance.contains(&model.class);
-    if refused { Err(Denial::ModelNotInPlan { model: model.id.clone(), plan: plan.name.clone() }) } else { Ok(()) }
+    if !refused {
+        return Ok(());
+    }
+    let (model, plan) = (model.id.clone(), plan.name.clone());
+    Err(Denial::ModelNotInPlan { model, plan, otherwise: Otherwise::NotByCredit })
 }
 
 /// One more execution that can cost up to `ceiling`: what is used afterwards, or why it may not begin now. The hard cap
@@ -115,7 +119,8 @@ pub fn take_one(
     if let Allowance::AtMost(limit) = rule.executions
         && used.executions >= limit
     {
-        return Err(Denial::PlanLimit { plan: rule.plan.clone(), limit, resets_at: rule.period_end });
+        let (plan, resets_at) = (rule.plan.clone(), rule.period_end);
+        return Err(Denial::PlanLimit { plan, limit, resets_at, otherwise: Otherwise::NotByCredit });
     }
     check_day((&rule.plan, rule.daily_spend_cap), day, ceiling, now)?;
     let is_slow = rule.throttled_after.is_some_and(|after| used.executions >= after);
@@ -219,7 +224,8 @@ mod tests {
         let free = rule("free", 1);
         assert_eq!(take(&free, &used(99)), Ok(used(100)));
         let denial = take(&free, &used(100)).unwrap_err();
-        assert_eq!(denial, Denial::PlanLimit { plan: "Free".to_owned(), limit: 100, resets_at: free.period_end });
+        let (plan, resets_at, otherwise) = ("Free".to_owned(), free.period_end, Otherwise::NotByCredit);
+        assert_eq!(denial, Denial::PlanLimit { plan, limit: 100, resets_at, otherwise });
         assert_eq!(take(&rule("enterprise", 1), &used(1 << 40)), Ok(used((1 << 40) + 1)));
     }
 

@@ -65,6 +65,14 @@ export async function buyPack(page, pack) {
   return new URL(page.url()).pathname;
 }
 
+// Credits pay from now on, also for what the plan includes.
+export async function payWithCredits(page) {
+  await page.goto('/limits');
+  await page.getByRole('radio', { name: 'Credits first' }).check();
+  await page.getByRole('button', { name: 'Save who pays' }).click();
+  await expect(page.getByRole('radio', { name: 'Credits first' })).toBeChecked();
+}
+
 // The page looks again by itself every few seconds; a test need not wait for that.
 export async function reloadUntil(page, check) {
   await expect(async () => {

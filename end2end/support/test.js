@@ -1,7 +1,7 @@
 // `test` for every browser test: knows the demo of its project, and fails when a page logs an error nobody expected.
 
 import { test as base, expect } from '@playwright/test';
-import { buyPack, newPerson, runTask, signUp } from './person.js';
+import { buyPack, newPerson, payWithCredits, runTask, signUp } from './person.js';
 
 export { expect };
 
@@ -23,6 +23,7 @@ export const test = base.extend({
       const page = await context.newPage();
       await signUp(page, sandbox, newPerson('customer'));
       const bought = await buyPack(page, '$10');
+      await payWithCredits(page);
       const run = await runTask(page, 'PRD');
       const state = await context.storageState();
       await context.close();

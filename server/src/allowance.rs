@@ -168,6 +168,12 @@ fn spendable(balance: &Balance, for_others: Usd) -> Usd {
     balance.spendable().saturating_sub(for_others)
 }
 
+/// Trial credit that has not expired, for whatever models.
+pub async fn load_trial_credit(server: &Server, account_id: &AccountId) -> Result<Usd> {
+    let lots = list_trial_lots(server, account_id).await?;
+    Ok(lots.iter().fold(Usd::ZERO, |sum, (_, left)| sum.saturating_add(*left)))
+}
+
 /// Trial credit that has not expired: the models it is for (`None` for all), and what is left.
 async fn list_trial_lots(server: &Server, account_id: &AccountId) -> Result<Vec<(Option<Vec<ModelId>>, Usd)>> {
     let rows: Vec<(Option<String>, Usd)> = on_read!(&server.db, conn => {

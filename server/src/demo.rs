@@ -10,10 +10,10 @@ use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::ledger::{self, End, Ended, Finish, Grant, GrantKind, Held, NewHold, Started};
 use crate::password::Password;
-use crate::{on_read, on_tx};
+use crate::{allowance, on_read, on_tx};
 use domain::catalogue::Skill;
 use domain::execution::{ExecutionState, TokenUsage, cost};
-use domain::funding::{Funding, FundingSource};
+use domain::funding::FundingSource;
 use domain::id::{AccountId, ExecutionId, PackId, UserId};
 use domain::money::Usd;
 use domain::quote::{Draft, History, quote};
@@ -178,7 +178,7 @@ async fn run(server: &Server, user: &User, dice: &mut Dice) -> Result<()> {
         execution_id: ExecutionId::new(server.clock.new_id()),
         account_id: user.account_id.clone(),
         amount: quoted.ceiling,
-        funding: Funding::credits(),
+        funding: allowance::load(server, &user.account_id).await?.funding(model),
         expires_at: now.plus_seconds(900),
         started,
     };

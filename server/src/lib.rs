@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod demo;
+pub mod entitlement;
 pub mod error;
 pub mod execution;
 pub mod http;
@@ -27,6 +28,7 @@ pub mod session;
 pub mod stripe;
 pub mod subscription;
 pub mod task;
+pub mod trial;
 pub mod usage;
 
 use arc_swap::ArcSwap;

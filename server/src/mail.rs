@@ -11,9 +11,11 @@ use crate::error::{Error, Result};
 use crate::job::{self, Job, NewJob};
 use crate::member;
 use crate::subscription::News;
+use domain::catalogue::TrialKind;
 use domain::id::{AccountId, EmailChangeId, InvitationId, PurchaseId, UserId};
 use domain::money::{Cents, Usd};
 use domain::time::Timestamp;
+use domain::trial::AppealState;
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
@@ -43,6 +45,10 @@ pub enum Mail {
     EmailChanged { email: String },
     /// An account is gone.
     AccountDeleted { email: String, account_name: String },
+    /// A trial ends soon.
+    TrialEnds { user_id: UserId, trial: TrialKind, ends_at: Timestamp },
+    /// An appeal for another trial was answered.
+    TrialAppeal { user_id: UserId, answer: AppealState },
     /// A pack was paid.
     Receipt { user_id: UserId, pack: String, price: Cents, credits: Usd, paid_at: Timestamp, purchase_id: PurchaseId },
     /// A plan's payment failed, was made good, or was given up.
@@ -121,6 +127,14 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
         },
         Mail::EmailChanged { email } => Some((email.clone(), email_changed())),
         Mail::AccountDeleted { email, account_name } => Some((email.clone(), account_deleted(account_name))),
+        Mail::TrialEnds { user_id, trial, ends_at } => {
+            let user = account::load_user(server, user_id).await?;
+            user.map(|user| (user.email, trial_ends(server, *trial, *ends_at)))
+        }
+        Mail::TrialAppeal { user_id, answer } => {
+            let user = account::load_user(server, user_id).await?;
+            user.map(|user| (user.email, trial_appeal(server, *answer)))
+        }
         Mail::Receipt { user_id, pack, price, credits, paid_at, purchase_id } => {
             let user = account::load_user(server, user_id).await?;
             user.map(|user| (user.email, receipt(server, pack, *price, *credits, *paid_at, purchase_id)))
@@ -301,6 +315,39 @@ fn plan_news(server: &Server, news: News) -> Letter {
         facts: Vec::new(),
         button: Some(("See your plan", SecretString::from(format!("{}/plan", server.config.public_url)))),
         closing,
+    }
+}
+
+fn trial_ends(server: &Server, kind: TrialKind, ends_at: Timestamp) -> Letter {
+    Letter {
+        subject: format!("Your Tokenbank trial ends on {}", ends_at.utc_day()),
+        paragraphs: vec![
+            format!("Your trial runs until {}.", date(ends_at)),
+            domain::trial::at_the_end(kind).to_owned(),
+        ],
+        facts: Vec::new(),
+        button: Some(("See what is left", SecretString::from(format!("{}/limits", server.config.public_url)))),
+        closing: "This is the only reminder.",
+    }
+}
+
+fn trial_appeal(server: &Server, answer: AppealState) -> Letter {
+    let (subject, words) = match answer {
+        AppealState::Granted | AppealState::Used => {
+            ("You may begin another trial", "We looked at what you wrote: you may begin a trial now.")
+        }
+        AppealState::Refused | AppealState::Open => (
+            "About your request for another trial",
+            "We looked at what you wrote and cannot offer another trial. What your plan includes and credits work as \
+             before.",
+        ),
+    };
+    Letter {
+        subject: subject.to_owned(),
+        paragraphs: vec![words.to_owned()],
+        facts: Vec::new(),
+        button: Some(("Open your limits", SecretString::from(format!("{}/limits", server.config.public_url)))),
+        closing: "You get this mail because you asked for a trial.",
     }
 }
 

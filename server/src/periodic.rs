@@ -1,7 +1,7 @@
 //! Owns: what is swept every few seconds or minutes, on each node: expired holds, unpaid purchases, old sessions.
 //! Does not own: the sweeps themselves. Invariant: each is safe to run on several nodes at once.
 
-use crate::{Server, account, catalogue, job, ledger, purchase, rate, session, subscription};
+use crate::{Server, account, catalogue, job, ledger, purchase, rate, session, subscription, trial};
 use std::future::Future;
 use std::time::Duration;
 
@@ -10,6 +10,10 @@ pub async fn work(server: Server) {
     tokio::join!(
         every(&server, Duration::from_secs(5), "expire holds", || async {
             ledger::expire_due(&server).await.map(drop)
+        }),
+        every(&server, Duration::from_secs(60), "end trials", || async { trial::end_due(&server).await.map(drop) }),
+        every(&server, Duration::from_secs(600), "announce ends of trials", || async {
+            trial::remind_due(&server).await.map(drop)
         }),
         every(&server, Duration::from_secs(60), "reconcile purchases", || async {
             purchase::reconcile(&server).await.map(drop)

@@ -1,6 +1,7 @@
-//! Owns: the commands that work on the database and end: migrate, verify, rates, admin, API keys.
+//! Owns: the commands that work on the database and end: migrate, verify, rates, admin, API keys, appeals.
 
 use super::{Outcome, Problem, say};
+use domain::trial::AppealState;
 use secrecy::{ExposeSecret as _, SecretString};
 use server::Server;
 use server::account::Email;
@@ -100,5 +101,27 @@ pub async fn create_api_key(settings: &Settings, email: &str, name: &str) -> Res
     };
     let (_, secret) = server::api_key::create(&server, &user, name).await?;
     say(secret.expose_secret());
+    Ok(Outcome::Done)
+}
+
+pub async fn list_appeals(settings: &Settings) -> Result<Outcome, Problem> {
+    let server = open(settings).await?;
+    let appeals = server::trial::list_open(&server).await?;
+    for appeal in &appeals {
+        let reason = appeal.reason.replace(['\r', '\n'], " ");
+        let day = appeal.created_at.utc_day();
+        say(&format!("{}  {day}  {} ({}): {reason}", appeal.appeal_id, appeal.email, appeal.account_name));
+    }
+    if appeals.is_empty() {
+        say("No appeal waits.");
+        return Ok(Outcome::Done);
+    }
+    Ok(Outcome::Found)
+}
+
+pub async fn answer_appeal(settings: &Settings, appeal: &str, answer: AppealState) -> Result<Outcome, Problem> {
+    let server = open(settings).await?;
+    server::trial::answer(&server, appeal, answer, "the command line").await?;
+    say(&format!("The appeal is {answer}; the person is told by mail."));
     Ok(Outcome::Done)
 }

@@ -6,6 +6,7 @@ mod manage;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};
+use domain::trial::AppealState;
 use server::config::Settings;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -41,6 +42,9 @@ enum Command {
     /// API keys of accounts.
     #[command(subcommand)]
     ApiKey(ApiKeyCommand),
+    /// Trials: what people who had one ask for.
+    #[command(subcommand)]
+    Trial(TrialCommand),
 }
 
 #[derive(Args, Clone)]
@@ -121,6 +125,28 @@ enum ApiKeyCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum TrialCommand {
+    /// List the appeals that wait for an answer, the oldest first.
+    Appeals {
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// Let the person of an appeal begin one more trial; they are told by mail.
+    Grant {
+        /// As `trial appeals` shows it.
+        appeal: String,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// Refuse an appeal; the person is told by mail.
+    Refuse {
+        appeal: String,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+}
+
 /// How a command ended.
 pub enum Outcome {
     Done,
@@ -150,6 +176,13 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Admin(AdminCommand::Create { email, settings }) => manage::create_admin(*settings, &email).await,
             Command::ApiKey(ApiKeyCommand::Create { email, name, settings }) => {
                 manage::create_api_key(&settings, &email, &name).await
+            }
+            Command::Trial(TrialCommand::Appeals { settings }) => manage::list_appeals(&settings).await,
+            Command::Trial(TrialCommand::Grant { appeal, settings }) => {
+                manage::answer_appeal(&settings, &appeal, AppealState::Granted).await
+            }
+            Command::Trial(TrialCommand::Refuse { appeal, settings }) => {
+                manage::answer_appeal(&settings, &appeal, AppealState::Refused).await
             }
         }
     });

@@ -196,6 +196,7 @@ fn statement(rows: Vec<StatementRow>, zone: &str) -> impl IntoView + use<> {
 fn memo_link(row: &StatementRow, memo: String) -> AnyView {
     let target = row.reference.as_ref().and_then(|reference| match row.kind {
         PostingKind::Capture | PostingKind::Void | PostingKind::Expire => Some(format!("/usage/{reference}")),
+        PostingKind::Grant if reference.starts_with("trial:") => Some("/limits#trial".to_owned()),
         PostingKind::Grant => Some(format!("/credits/bought/{reference}")),
         PostingKind::Hold
         | PostingKind::LotExpiry

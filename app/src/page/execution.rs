@@ -11,7 +11,6 @@ use crate::ui::when::When;
 use crate::visitor::signed_in;
 use domain::denial::Denial;
 use domain::execution::{CostLine, ExecutionState, Pool, TokenUsage, cost_lines};
-use domain::funding::FundingSource;
 use domain::id::ExecutionId;
 use domain::money::Usd;
 use domain::rate::ModelRate;
@@ -86,6 +85,7 @@ struct End {
 
 fn ended(run: &Run, end: End, rate: Option<ModelRate>, zone: &str) -> impl IntoView + use<> {
     let quoted = run.quoted;
+    let actual = if run.source.takes_credit() { end.charge } else { run.cost };
     let note_tone = match end.state {
         ExecutionState::Completed | ExecutionState::Waived => Tone::Info,
         ExecutionState::Stopped | ExecutionState::Expired => Tone::Caution,
@@ -106,7 +106,7 @@ fn ended(run: &Run, end: End, rate: Option<ModelRate>, zone: &str) -> impl IntoV
                 likely=quoted.likely
                 p90=quoted.p90
                 ceiling=quoted.ceiling
-                actual=Some(end.charge)
+                actual=Some(actual)
             />
             <p class="text-13 text-ink-muted">
                 "The quote said " <Money amount=quoted.likely /> ", usually " <Money amount=quoted.p50 /> " to "
@@ -137,7 +137,7 @@ fn particulars(run: &Run, end: &End, zone: &str) -> impl IntoView + use<> {
     view! {
         <dl class="card pair-list">
             <dt>"Paid from"</dt>
-            <dd>{source_words(run.source)}</dd>
+            <dd>{run.source.words()}</dd>
             <dt>"Started"</dt>
             <dd>
                 <When at=run.started_at zone=zone.to_owned() />
@@ -151,15 +151,6 @@ fn particulars(run: &Run, end: &End, zone: &str) -> impl IntoView + use<> {
                 </code>
             </dd>
         </dl>
-    }
-}
-
-const fn source_words(source: FundingSource) -> &'static str {
-    match source {
-        FundingSource::OwnKey => "your own key",
-        FundingSource::Trial => "the trial",
-        FundingSource::Allowance => "the plan's allowance",
-        FundingSource::Credits => "credits",
     }
 }
 

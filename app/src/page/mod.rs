@@ -8,6 +8,7 @@ pub mod delete;
 pub mod execution;
 pub mod invitation;
 pub mod landing;
+pub mod limits;
 pub mod not_found;
 pub mod overview;
 pub mod plan;

@@ -8,9 +8,11 @@ use crate::ui::money::{Digits, Money, grouped};
 use crate::ui::notice::{Notice, Tone};
 use crate::visitor::signed_in;
 use domain::denial::Denial;
+use domain::entitlement::Entitlements;
 use domain::ledger::Balance;
 use domain::money::Usd;
 use leptos::prelude::*;
+use server::entitlement;
 use server::ledger::load_balance;
 use server::usage::{Filter, MonthSummary, list_executions, load_month};
 
@@ -25,6 +27,7 @@ pub fn OverviewPage() -> impl IntoView {
         let month = load_month(&server, &user.account_id, server.clock.now()).await?;
         let runs = list_executions(&server, &user.account_id, &Filter::default(), None, RUNS).await?;
         let catalogue = server.catalogue.load_full();
+        let now = entitlement::load(&server, &user.account_id).await?;
 
         let has_run = !runs.is_empty();
         let recent = if has_run {
@@ -41,9 +44,9 @@ pub fn OverviewPage() -> impl IntoView {
         } else {
             view! {
                 <Empty
-                    title="Start with some credit"
-                    text="Tasks are paid from credit. The smallest pack is enough for dozens of them, and what you buy never expires."
-                    action=("/credits#packs", "Buy credit")
+                    title="Nothing ran yet"
+                    text="Your plan pays for the first runs. Choose a task, see what it will cost, and run it."
+                    action=("/tasks", "Choose a task")
                 />
             }
             .into_any()
@@ -55,6 +58,7 @@ pub fn OverviewPage() -> impl IntoView {
                 <div class="grid items-start gap-10 lg:grid-cols-[1.4fr_1fr]">
                     <BalanceBar balance=balance /> {this_month(&month)}
                 </div>
+                {plan_line(&now)}
                 <section class="grid gap-4" aria-labelledby="recent">
                     <div class="flex items-baseline justify-between gap-4">
                         <h2 class="text-20 font-semibold" id="recent">
@@ -92,6 +96,19 @@ fn balance_notice(balance: &Balance, low: Usd) -> Option<AnyView> {
         </Notice>
     };
     (spendable < low).then(|| notice.into_any())
+}
+
+/// What is left of the plan, and the way to all of it.
+fn plan_line(now: &Entitlements) -> impl IntoView + use<> {
+    let left = match (now.executions.left, now.executions.limit) {
+        (Some(left), Some(limit)) => format!("{} of {} runs left", grouped(left), grouped(limit)),
+        (None, _) | (_, None) => "no limit of runs".to_owned(),
+    };
+    view! {
+        <p>
+            {now.plan_name.clone()} " plan · " {left} " · " <a href="/limits">"Limits and trial"</a>
+        </p>
+    }
 }
 
 fn this_month(month: &MonthSummary) -> impl IntoView + use<> {

@@ -106,17 +106,22 @@ fn ended(run: &Run, state: ExecutionState, charge: Usd, note: Option<String>) ->
         ExecutionState::Failed | ExecutionState::Expired => Tone::Danger,
     };
     let output = run.output_text.clone();
+    // What the plan pays for costs nothing here; the band then shows what it cost us.
+    let takes_credit = run.source.takes_credit();
+    let cost = if takes_credit { charge } else { run.cost };
+    let list_price =
+        (!takes_credit && cost.is_positive()).then(|| format!(" · list price {}", text(cost, Digits::Short)));
     view! {
         <section class="card grid gap-2" aria-label="What it cost">
             <p class="flex flex-wrap items-baseline gap-x-3">
                 <span class="figure">
                     <Money amount=charge digits=Digits::Short />
                 </span>
-                <span class="text-ink-muted">"paid from credits"</span>
+                <span class="text-ink-muted">"paid from " {run.source.words()} {list_price}</span>
             </p>
-            <Band p50=p50 likely=likely p90=p90 ceiling=ceiling actual=Some(charge) />
+            <Band p50=p50 likely=likely p90=p90 ceiling=ceiling actual=Some(cost) />
             <p class="flex flex-wrap justify-between gap-x-4 text-13 text-ink-muted">
-                <span>{compared(likely, charge)}</span>
+                <span>{compared(likely, cost)}</span>
                 <span>"could take at most " {text(ceiling, Digits::Short)}</span>
             </p>
             <p class="text-13">

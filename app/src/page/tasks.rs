@@ -7,7 +7,7 @@ use crate::ui::notice::{Notice, Tone};
 use crate::ui::task_form::{Task, TaskForm};
 use crate::visitor::signed_in;
 use axum::response::Response;
-use domain::catalogue::{Catalogue, Skill};
+use domain::catalogue::{Catalogue, Model, Skill};
 use domain::denial::Denial;
 use domain::id::{ExecutionId, ModelId, SkillId};
 use domain::money::Usd;
@@ -17,7 +17,7 @@ use leptos_router::hooks::use_params_map;
 use server::account::User;
 use server::error::Result;
 use server::execution::{self, RunRequest};
-use server::{Server, ledger, usage};
+use server::{Server, allowance, usage};
 
 /// How many cheaper models the preview offers beside the skill's own.
 const ALTERNATIVES: usize = 2;
@@ -104,7 +104,7 @@ pub fn TaskPage() -> impl IntoView {
     })
 }
 
-/// What the form needs: the skill, the models that can run it here and what they cost, and the balance.
+/// What the form needs: the skill, the models that can run it here what they cost, and who would pay.
 async fn load_task(server: &Server, user: &User, skill_id: &SkillId, execution_id: Option<String>) -> Result<Task> {
     let (catalogue, rates, now) = (server.catalogue.load_full(), server.rates.load_full(), server.clock.now());
     let skill = catalogue.skill(skill_id)?;
@@ -120,9 +120,11 @@ async fn load_task(server: &Server, user: &User, skill_id: &SkillId, execution_i
     priced.sort();
     let own = priced.iter().filter(|(_, id)| *id == &skill.model);
     let others = priced.iter().filter(|(_, id)| *id != &skill.model).take(ALTERNATIVES);
-    let choices = own.chain(others).map(|(_, id)| (*id).clone()).collect();
+    let choices: Vec<ModelId> = own.chain(others).map(|(_, id)| (*id).clone()).collect();
     let history = usage::history(server, &user.account_id, skill_id).await?;
-    let balance = ledger::load_balance(server, &user.account_id).await?;
+    let models: Vec<&Model> = choices.iter().filter_map(|id| catalogue.model(id).ok()).collect();
+    let purses = allowance::load_purses(server, &user.account_id, &models).await?;
+    let purses = models.iter().map(|model| model.id.clone()).zip(purses).collect();
     let mut shown = catalogue.for_browser();
     shown.skills.retain(|other| &other.id == skill_id);
     shown.plans.clear();
@@ -135,7 +137,7 @@ async fn load_task(server: &Server, user: &User, skill_id: &SkillId, execution_i
         now,
         history,
         choices,
-        spendable: balance.spendable(),
+        purses,
     })
 }
 

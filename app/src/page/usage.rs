@@ -10,6 +10,7 @@ use crate::ui::when::{When, in_zone};
 use crate::visitor::signed_in;
 use domain::catalogue::Catalogue;
 use domain::execution::ExecutionState;
+use domain::funding::FundingSource;
 use domain::id::{ExecutionId, ModelId, SkillId};
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
@@ -209,6 +210,7 @@ pub fn runs_table(rows: Vec<ExecutionRow>, catalogue: &Catalogue, zone: &str) ->
                     </td>
                     <td class="number">
                         <Money amount=row.charge />
+                        {by_whom(row.source)}
                     </td>
                 </tr>
             }
@@ -233,6 +235,12 @@ pub fn runs_table(rows: Vec<ExecutionRow>, catalogue: &Catalogue, zone: &str) ->
             <tbody>{rows}</tbody>
         </Table>
     }
+}
+
+/// Who paid, where it was not the customer's credit.
+fn by_whom(source: FundingSource) -> Option<impl IntoView> {
+    (source != FundingSource::Credits)
+        .then(|| view! { <span class="block text-13 text-ink-muted">{source.words()}</span> })
 }
 
 /// A task by its name in the catalogue; a request over the API has none.

@@ -3,11 +3,13 @@
 //! Without JavaScript the page comes back with the preview open, and `Execute` is an ordinary button of the form.
 
 use crate::ui::band::Band;
-use crate::ui::money::{Digits, text};
+use crate::ui::money::{Digits, grouped, text};
 use domain::catalogue::{Catalogue, Model, Skill};
 use domain::denial::Denial;
+use domain::funding::{FundingSource, Payer, Purse, choose};
 use domain::id::{ExecutionId, ModelId};
 use domain::money::Usd;
+use domain::plan::Allowance;
 use domain::quote::{Draft, History, Quote, quote};
 use domain::rate::RateBook;
 use domain::time::Timestamp;
@@ -29,7 +31,8 @@ pub struct Task {
     pub history: History,
     /// The models one may choose here, the skill's own first.
     pub choices: Vec<ModelId>,
-    pub spendable: Usd,
+    /// What there is to pay with, for each of them.
+    pub purses: Vec<(ModelId, Purse)>,
 }
 
 impl Task {
@@ -43,6 +46,18 @@ impl Task {
             writes_cache: false,
         };
         quote(&self.catalogue, &self.rates, self.now, &draft, &self.history)
+    }
+
+    /// Who would pay for such a run, by the rule that the ledger decides by.
+    fn payer(&self, quote: &Quote) -> Result<FundingSource, Denial> {
+        match self.purse(&quote.model) {
+            Some(purse) => choose(purse, quote.ceiling, self.now),
+            None => Err(Denial::UnknownModel { model: quote.model.to_string() }),
+        }
+    }
+
+    fn purse(&self, model: &ModelId) -> Option<&Purse> {
+        self.purses.iter().find(|(id, _)| id == model).map(|(_, purse)| purse)
     }
 
     fn model(&self, id: &ModelId) -> Option<&Model> {
@@ -110,6 +125,7 @@ pub fn TaskForm(
         <form class="grid gap-5" method="post" action=action on:submit=send>
             <input type="hidden" name="execution_id" value=execution_id />
             <input type="hidden" name="shown_ceiling_nanos" value=move || shown_ceiling(&quoted.get()) />
+            <input type="hidden" name="shown_source" value=move || shown_source(&quoted.get(), task) />
             <div class="field">
                 <label for="input">{label}</label>
                 <textarea
@@ -149,7 +165,8 @@ pub fn TaskForm(
                 <div class="dialog-body grid gap-5">
                     {move || match quoted.get() {
                         Ok(quote) => {
-                            view! { <Figures quote=quote spendable=task.with_value(|task| task.spendable) /> }.into_any()
+                            let paid = task.with_value(|task| paid_words(task, &quote));
+                            view! { <Figures quote=quote paid=paid /> }.into_any()
                         }
                         Err(denial) => {
                             view! {
@@ -178,7 +195,7 @@ pub fn TaskForm(
                         value="execute"
                         autofocus
                         aria-disabled=move || sending.get().then_some("true")
-                        disabled=move || !is_affordable(&quoted.get(), task)
+                        disabled=move || shown_source(&quoted.get(), task).is_empty()
                     >
                         {move || if sending.get() { "Starting…" } else { "Execute" }}
                     </button>
@@ -190,9 +207,7 @@ pub fn TaskForm(
 
 /// The big figure, the band, and who pays.
 #[component]
-fn Figures(quote: Quote, spendable: Usd) -> impl IntoView {
-    let after = spendable.saturating_sub(quote.likely);
-    let short = quote.ceiling.saturating_sub(spendable);
+fn Figures(quote: Quote, paid: Result<String, Denial>) -> impl IntoView {
     let (p50, p90, ceiling) = (quote.p50, quote.p90, quote.ceiling);
     view! {
         <div class="grid gap-2">
@@ -212,33 +227,52 @@ fn Figures(quote: Quote, spendable: Usd) -> impl IntoView {
                 {quote.max_output_tokens} " out."
             </p>
         </div>
-        {if short.is_positive() {
-            view! {
-                <div class="notice notice-caution" role="status">
-                    <p class="notice-title">
-                        {Denial::InsufficientCredit {
-                            needed: ceiling,
-                            spendable,
-                        }
-                            .sentence()}
-                    </p>
-                    <p>
-                        <a href="/credits">"Add credits"</a>
-                        ", or choose a cheaper model below. What a run does not use is given back at once."
-                    </p>
-                </div>
+        {match paid {
+            Ok(words) => view! { <p>{words}</p> }.into_any(),
+            Err(denial) => {
+                let remedies = denial
+                    .remedies()
+                    .into_iter()
+                    .map(|remedy| view! { <a href=remedy.href>{remedy.label}</a> " · " })
+                    .collect_view();
+                view! {
+                    <div class="notice notice-caution" role="status">
+                        <p class="notice-title">{denial.sentence()}</p>
+                        <p>{remedies} "or choose another model below."</p>
+                    </div>
+                }
+                    .into_any()
             }
-                .into_any()
-        } else {
-            view! {
-                <p>
-                    "Paid from credits · balance " {text(spendable, Digits::Cents)} " → about "
-                    {text(after, Digits::Cents)}
-                </p>
-            }
-                .into_any()
         }}
     }
+}
+
+/// Who pays, and what is left of that.
+fn paid_words(task: &Task, quote: &Quote) -> Result<String, Denial> {
+    let source = task.payer(quote)?;
+    let Some(purse) = task.purse(&quote.model) else { return Ok(String::new()) };
+    let down = |from: Usd| {
+        let after = from.saturating_sub(quote.likely);
+        format!("{} → about {}", text(from, Digits::Cents), text(after, Digits::Cents))
+    };
+    Ok(match source {
+        FundingSource::OwnKey => "Paid from: your own key · nothing is charged here".to_owned(),
+        FundingSource::Trial => format!("Paid from: trial credit · {}", down(purse.trial)),
+        FundingSource::Credits => format!("Paid from: credits · balance {}", down(purse.spendable)),
+        FundingSource::Allowance => {
+            let rule = purse.funding.payers.iter().find_map(|payer| match payer {
+                Payer::Allowance(rule) => Some(rule),
+                Payer::OwnKey | Payer::Trial(_) | Payer::Credits => None,
+            });
+            let left = rule.and_then(|rule| Some((rule.left(&purse.used)?, rule.executions)));
+            match left {
+                Some((left, Allowance::AtMost(limit))) => {
+                    format!("Paid from: plan allowance · {} of {} left", grouped(left), grouped(limit))
+                }
+                Some((_, Allowance::Unlimited)) | None => "Paid from: plan allowance · no limit".to_owned(),
+            }
+        }
+    })
 }
 
 /// One model with its price for this input.
@@ -281,8 +315,10 @@ fn shown_ceiling(quoted: &Result<Quote, Denial>) -> String {
     quoted.as_ref().map_or_else(|_| String::new(), |quote| quote.ceiling.nanos().to_string())
 }
 
-fn is_affordable(quoted: &Result<Quote, Denial>, task: StoredValue<Task>) -> bool {
-    quoted.as_ref().is_ok_and(|quote| quote.ceiling <= task.with_value(|task| task.spendable))
+/// Who would pay; empty when nobody would, and then it cannot be executed.
+fn shown_source(quoted: &Result<Quote, Denial>, task: StoredValue<Task>) -> String {
+    let payer = quoted.as_ref().ok().and_then(|quote| task.with_value(|task| task.payer(quote)).ok());
+    payer.map_or_else(String::new, |source| source.as_str().to_owned())
 }
 
 fn price_line(quoted: &Result<Quote, Denial>) -> String {

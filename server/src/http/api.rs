@@ -1,4 +1,4 @@
-//! Owns: our own API beside the official clients' endpoints: models, estimate, balance, usage.
+//! Owns: our own API beside the official clients' endpoints: models, estimate, balance, entitlements, usage.
 //! Does not own: any of the answers; each is one call of this crate. Errors are said in OpenAI's shape.
 
 use super::dialect::{error_response, json_response};
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::execution::quote_call;
 use crate::provider::Dialect;
 use crate::usage::{Filter, list_executions};
-use crate::{Server, ledger};
+use crate::{Server, entitlement, ledger};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -98,6 +98,15 @@ pub async fn balance(State(server): State<Server>, headers: HeaderMap) -> Respon
             "by_kind": { "trial": trial, "promotional": promotional, "bonus": bonus, "paid": paid },
             "text": { "spendable": balance.spendable().to_string(), "held": held.to_string() },
         }))
+    })
+    .await
+}
+
+/// `GET /v1/entitlements`: what the account's plan lets it do and what of it is used, for the host product.
+pub async fn entitlements(State(server): State<Server>, headers: HeaderMap) -> Response {
+    answer(&server, async {
+        let who = caller(&server, &headers).await?;
+        Ok(json!(entitlement::load(&server, &who.account_id).await?))
     })
     .await
 }

@@ -30,6 +30,7 @@ pub fn router(server: Server) -> Router {
         .route("/v1/models", get(api::models))
         .route("/v1/estimate", post(api::estimate))
         .route("/v1/balance", get(api::balance))
+        .route("/v1/entitlements", get(api::entitlements))
         .route("/v1/usage", get(api::usage))
         .layer(DefaultBodyLimit::max(gateway::LONGEST_BODY))
         .route("/openapi.json", get(openapi::openapi))

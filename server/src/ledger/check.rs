@@ -278,7 +278,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "trial_was_granted_once",
         "select 'trial ' || t.trial_id, 'its credit was not granted as promised'
            from trial t
-           left join posting p on p.idempotency_key = 'grant:' || t.trial_id || ':trial' and p.account_id = t.account_id
+           left join posting p on p.idempotency_key = 'grant:trial:' || t.trial_id || ':trial' and p.account_id = t.account_id
           where coalesce(p.change_nanos, 0) <> t.amount_nanos
           limit 100",
     ),

@@ -1,0 +1,349 @@
+//! What the plan includes and what of it is used, who pays, and the trial.
+
+use crate::post::{Post, Refused};
+use crate::ui::layout::{Section, console};
+use crate::ui::meter::{percent, share};
+use crate::ui::money::{Digits, Money, grouped, text};
+use crate::ui::notice::{Notice, Tone};
+use crate::ui::when::When;
+use crate::visitor::signed_in;
+use axum::response::Response;
+use domain::catalogue::{Catalogue, Trial, TrialKind, TrialModels};
+use domain::denial::Denial;
+use domain::entitlement::{DailySpend, Entitlements, RunningTrial};
+use domain::funding::PayWith;
+use domain::id::ModelId;
+use domain::plan::PayPerUse;
+use domain::trial::at_the_end;
+use leptos::prelude::*;
+use server::account::Permission;
+use server::{allowance, entitlement, trial};
+
+/// `GET /limits`.
+#[component]
+pub fn LimitsPage() -> impl IntoView {
+    let refused = Refused::current();
+    console(Section::Plan, "Limits", async move {
+        let (server, user) = signed_in()?;
+        let now = entitlement::load(&server, &user.account_id).await?;
+        let (offers, taken) = trial::list_offers(&server, &user).await?;
+        let catalogue = server.catalogue.load_full();
+        let may_choose = user.require(Permission::ManageBilling).is_ok();
+        let is_taken = taken.is_some() || matches!(refused.denial(), Some(Denial::TrialTaken));
+        let zone = user.time_zone.clone();
+        Ok(view! {
+            <div class="grid gap-10">
+                <div class="grid gap-1">
+                    <h1 class="page-title">"Limits"</h1>
+                    <p class="lede">
+                        "What your " {now.plan_name.clone()} " plan includes until "
+                        <When at=now.period_end zone=zone.clone() /> ", and what of it is used."
+                    </p>
+                </div>
+                {refused.notice(&["reason"])}
+                {meters(&now, &zone)}
+                {facts(&now, &catalogue)}
+                {who_pays(&now, &catalogue, may_choose)}
+                <section class="grid max-w-3xl gap-4" aria-labelledby="trial">
+                    <h2 class="text-20 font-semibold" id="trial">
+                        "Trial"
+                    </h2>
+                    {match now.trial.clone() {
+                        Some(running) => running_trial(running, zone.clone()).into_any(),
+                        None if is_taken => appeal(&refused, may_choose).into_any(),
+                        None => offers_list(&offers, &catalogue, may_choose).into_any(),
+                    }}
+                </section>
+            </div>
+        })
+    })
+}
+
+fn meters(now: &Entitlements, zone: &str) -> impl IntoView + use<> {
+    let executions = now.executions;
+    let left = match (executions.left, executions.limit) {
+        (Some(left), Some(limit)) => format!("{} of {} left", grouped(left), grouped(limit)),
+        (None, _) | (_, None) => "No limit".to_owned(),
+    };
+    let begins_again = view! {
+        {format!("{} used; it begins again ", grouped(executions.used))}
+        <When at=now.period_end zone=zone.to_owned() />
+    };
+    let bar = executions.limit.map(|limit| {
+        let as_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        share(as_i64(executions.used), as_i64(limit))
+    });
+    let pace = now.throttle.map_or_else(
+        || "Runs are not slowed down.".to_owned(),
+        |throttle| {
+            let slow = if throttle.is_slow { "Slowed down now: " } else { "" };
+            let (a_minute, after) = (grouped(throttle.to_a_minute), grouped(throttle.after));
+            format!("{slow}{a_minute} a minute after {after} runs of the period.")
+        },
+    );
+    let seats = format!("{} of {} used", now.seats_used, now.seats);
+    view! {
+        <section class="grid items-start gap-8 sm:grid-cols-2 lg:grid-cols-3" aria-label="Use of the plan">
+            {meter("Runs the plan pays for", left, bar, begins_again.into_any())}
+            {daily(now.daily_spend, zone)}
+            {meter("Seats", seats, None, view! { {pace} }.into_any())}
+        </section>
+    }
+}
+
+fn daily(daily: DailySpend, zone: &str) -> AnyView {
+    let taken = daily.spent.saturating_add(daily.held);
+    let (figure, bar) = match daily.cap {
+        Some(cap) => (
+            format!("{} of {}", text(taken, Digits::Short), text(cap, Digits::Cents)),
+            Some(share(taken.nanos(), cap.nanos())),
+        ),
+        None => (format!("{}, no cap", text(taken, Digits::Short)), None),
+    };
+    let foot = view! {
+        "At list price, by plan and trial. It begins again "
+        <When at=daily.resets_at zone=zone.to_owned() />
+    };
+    meter("Today, on our keys", figure, bar, foot.into_any())
+}
+
+/// A figure with its name, a bar in hundredths of a percent, and a line below.
+fn meter(name: &'static str, figure: String, bar: Option<i64>, foot: AnyView) -> AnyView {
+    let label = format!("{name}: {figure}");
+    view! {
+        <div class="grid gap-2">
+            <p class="text-13 text-ink-muted">{name}</p>
+            <p class="figure-small">{figure}</p>
+            {bar
+                .map(|used| {
+                    view! {
+                        <svg class="bar" role="img" aria-label=label>
+                            <rect width="100%" height="100%" fill="var(--color-line)"></rect>
+                            <rect class="fill-1" width=percent(used.clamp(0, 10_000)) height="100%"></rect>
+                        </svg>
+                    }
+                })}
+            <p class="text-13 text-ink-muted">{foot}</p>
+        </div>
+    }
+    .into_any()
+}
+
+fn facts(now: &Entitlements, catalogue: &Catalogue) -> impl IntoView + use<> {
+    let number = |number: Option<u64>| number.map_or_else(|| "unlimited".to_owned(), grouped);
+    let hours = now.log_retention_hours;
+    let kept = if hours % 24 == 0 && hours > 24 { format!("{} days", hours / 24) } else { format!("{hours} hours") };
+    let rows = [
+        ("Models the plan pays for", names(&now.models_included, catalogue)),
+        ("Models paid from credits", names(&now.models_not_included, catalogue)),
+        ("Tokens of one run, input and output", grouped(now.execution_tokens)),
+        ("Running agents", number(now.running_agents)),
+        ("Sandbox tries a day", number(now.sandbox_tries_a_day)),
+        ("Logs are kept", kept),
+        ("Channels", now.channels.clone()),
+        ("Support", now.support.clone()),
+    ];
+    view! {
+        <section class="grid gap-4" aria-labelledby="included">
+            <h2 class="text-20 font-semibold" id="included">
+                "Included"
+            </h2>
+            <dl class="card pair-list">
+                {rows.into_iter().map(|(name, value)| view! { <dt>{name}</dt> <dd>{value}</dd> }).collect_view()}
+            </dl>
+        </section>
+    }
+}
+
+fn names(models: &[ModelId], catalogue: &Catalogue) -> String {
+    if models.is_empty() {
+        return "none".to_owned();
+    }
+    let name = |id: &ModelId| catalogue.model(id).map_or_else(|_| id.to_string(), |model| model.name.clone());
+    models.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+const fn choice_words(pay_with: PayWith) -> (&'static str, &'static str) {
+    match pay_with {
+        PayWith::PlanFirst => ("The plan first, then credits", "Credits pay for what the plan does not."),
+        PayWith::PlanOnly => ("Only the plan", "Nothing is taken from credits; what the plan refuses does not run."),
+        PayWith::Credits => ("Credits first", "The plan's runs are kept for when credits are used up."),
+    }
+}
+
+/// The choice, where the plan leaves one.
+fn who_pays(now: &Entitlements, catalogue: &Catalogue, may_choose: bool) -> Option<AnyView> {
+    let pay_per_use = catalogue.plan(&now.plan).map_or(PayPerUse::OptIn, |plan| plan.pay_per_use);
+    if pay_per_use != PayPerUse::OptIn {
+        return None;
+    }
+    let chosen = now.pay_with;
+    let choice = |pay_with: PayWith| {
+        let (title, words) = choice_words(pay_with);
+        view! {
+            <label class="choice">
+                <input
+                    type="radio"
+                    name="pay_with"
+                    value=pay_with.as_str()
+                    checked=pay_with == chosen
+                    disabled=!may_choose
+                />
+                <span class="min-w-0">
+                    <span class="font-medium">{title}</span>
+                    <span class="block text-13 text-ink-muted">{words}</span>
+                </span>
+            </label>
+        }
+    };
+    let form = view! {
+        <form class="grid max-w-3xl gap-4" method="post" action="/limits">
+            <input type="hidden" name="what" value="pay_with" />
+            <fieldset class="grid gap-1">
+                <legend class="pb-3 text-20 font-semibold">"Who pays for runs"</legend>
+                {PayWith::ALL.iter().map(|&pay_with| choice(pay_with)).collect_view()}
+            </fieldset>
+            {may_choose
+                .then(|| {
+                    view! {
+                        <div>
+                            <button class="button">"Save who pays"</button>
+                        </div>
+                    }
+                })}
+        </form>
+    };
+    Some(form.into_any())
+}
+
+fn running_trial(running: RunningTrial, zone: String) -> impl IntoView {
+    view! {
+        <Notice tone=Tone::Info title="Your trial is running">
+            <p>
+                <Money amount=running.credit_left digits=Digits::Short />
+                " of trial credit is left. It ends " <When at=running.ends_at zone=zone /> ". "
+                {at_the_end(running.kind)}
+            </p>
+        </Notice>
+    }
+}
+
+fn offers_list(offers: &[Trial], catalogue: &Catalogue, may_choose: bool) -> impl IntoView + use<> {
+    if offers.is_empty() {
+        return view! { <p class="lede">"There is no trial to begin here at the moment."</p> }.into_any();
+    }
+    offers.iter().map(|offer| offer_card(offer, catalogue, may_choose)).collect_view().into_any()
+}
+
+fn offer_card(offer: &Trial, catalogue: &Catalogue, may_choose: bool) -> impl IntoView + use<> {
+    let models = match &offer.models {
+        TrialModels::All => "every model".to_owned(),
+        TrialModels::Only(models) => names(models, catalogue),
+    };
+    let amount = text(offer.amount, Digits::Cents);
+    let title = match offer.kind {
+        TrialKind::OwnKey => format!("{} days with your own key, {models}", offer.days),
+        TrialKind::Managed | TrialKind::ManagedWithCard => format!("{} days with {amount} for {models}", offer.days),
+    };
+    let button = format!("Start the {}-day trial", offer.days);
+    view! {
+        <div class="card grid gap-4">
+            <div class="grid gap-1">
+                <h3 class="font-semibold">{title}</h3>
+                <p class="text-ink-muted">
+                    "Trial credit pays before your plan and your credits. " {at_the_end(offer.kind)}
+                    " One for each person."
+                </p>
+            </div>
+            {if may_choose {
+                view! {
+                    <form method="post" action="/limits">
+                        <input type="hidden" name="what" value="trial" />
+                        <button class="button button-primary" name="kind" value=offer.kind.as_str()>
+                            {button}
+                        </button>
+                    </form>
+                }
+                    .into_any()
+            } else {
+                view! { <p class="text-13 text-ink-muted">"Whoever may buy for this account can start it."</p> }
+                    .into_any()
+            }}
+        </div>
+    }
+}
+
+/// For who has had one: asking a person for another.
+fn appeal(refused: &Refused, may_choose: bool) -> impl IntoView + use<> {
+    let problem = refused.problem("reason");
+    let invalid = problem.is_some().then_some("true");
+    let typed = refused.typed("reason").unwrap_or_default();
+    view! {
+        <p class="max-w-prose">
+            "There is one trial for each person, and yours, or one of this account, has been used. If that is wrong, or \
+             you need another one to decide, tell us why. A person reads it and answers by mail."
+        </p>
+        {may_choose
+            .then(|| {
+                view! {
+                    <form class="grid gap-4" method="post" action="/limits">
+                        <input type="hidden" name="what" value="appeal" />
+                        <div class="field">
+                            <label for="reason">"Why another trial"</label>
+                            <textarea
+                                class="input min-h-24"
+                                id="reason"
+                                name="reason"
+                                required
+                                maxlength="1000"
+                                aria-invalid=invalid
+                                aria-describedby=problem.is_some().then_some("reason-problem")
+                            >
+                                {typed}
+                            </textarea>
+                            {problem
+                                .map(|problem| {
+                                    view! { <p class="field-problem" id="reason-problem">{problem}</p> }
+                                })}
+                        </div>
+                        <div>
+                            <button class="button">"Ask for another trial"</button>
+                        </div>
+                    </form>
+                }
+            })}
+    }
+}
+
+/// `POST /limits`: who pays, a trial to begin, or an appeal.
+pub async fn submit(post: Post) -> Response {
+    let outcome = async {
+        let user = post.user()?;
+        match post.text("what") {
+            "pay_with" => {
+                user.require(Permission::ManageBilling)?;
+                let pay_with = post.text("pay_with").parse().map_err(|error: domain::text_enum::UnknownText| {
+                    Denial::invalid("pay_with", error.to_string(), "Choose one of the three.")
+                })?;
+                allowance::set_pay_with(&post.server, &user.account_id, pay_with).await?;
+                Ok("/limits".to_owned())
+            }
+            "trial" => {
+                let kind = post.text("kind").parse().map_err(|error: domain::text_enum::UnknownText| {
+                    Denial::invalid("kind", error.to_string(), "Choose one of the trials.")
+                })?;
+                trial::start(&post.server, user, kind).await?;
+                Ok("/limits#trial".to_owned())
+            }
+            "appeal" => {
+                trial::appeal(&post.server, user, post.text("reason")).await?;
+                Ok("/limits?asked#trial".to_owned())
+            }
+            other => {
+                Err(Denial::invalid("what", format!("`{other}` is nothing to do here"), "Use the buttons.").into())
+            }
+        }
+    }
+    .await;
+    post.answer(outcome).await
+}

@@ -1,0 +1,257 @@
+//! Owns: trials: beginning one for each person, announcing its end, ending it, and appeals.
+//! Does not own: which trials there are (the catalogue), their credit once granted (`ledger`, which expires it), or the
+//! card and the subscription of one that converts (`subscription`, which calls [`begin_with_card`] and [`convert`]).
+//! Invariant: a person, a card and an account have one trial, and one more for each appeal that was granted; a trial and
+//! its grant are one transaction.
+
+mod appeal;
+
+pub use appeal::{Appeal, answer, appeal, list_open};
+
+use crate::account::{Permission, User};
+use crate::clock::Clock;
+use crate::db::{Tx, breaks_unique};
+use crate::error::{Error, Result};
+use crate::ledger::{self, Grant, GrantKind};
+use crate::mail::{self, Mail};
+use crate::{Server, on_read, on_tx, subscription};
+use domain::catalogue::{Trial, TrialKind, TrialModels};
+use domain::denial::Denial;
+use domain::funding::FundingSource;
+use domain::id::{AccountId, PlanId, UserId};
+use domain::money::Usd;
+use domain::time::Timestamp;
+use domain::trial::{TrialState, ends_at, person};
+
+/// Who begins a trial.
+#[derive(Clone, Debug)]
+pub struct Beginner {
+    pub account_id: AccountId,
+    pub user_id: UserId,
+    /// Verified.
+    pub email: String,
+    /// The plan whose limits count meanwhile, or that it converts to.
+    pub plan: PlanId,
+}
+
+/// The trials that an account could begin now, in the order of the catalogue's kinds, with why it cannot begin one if
+/// somebody of it has had one.
+pub async fn list_offers(server: &Server, user: &User) -> Result<(Vec<Trial>, Option<Denial>)> {
+    let catalogue = server.catalogue.load();
+    let offers = TrialKind::ALL.iter().filter_map(|&kind| catalogue.trial(kind)).filter(|offer| can_begin(offer));
+    let had: i64 = on_read!(&server.db, conn => {
+        sqlx::query_scalar(
+            "select (select count(*) from trial where person = $1 or account_id = $2)
+                  - (select count(*) from trial_appeal where person = $1 and state in ('granted', 'used'))",
+        )
+        .bind(person(&user.email))
+        .bind(&user.account_id)
+        .fetch_one(conn)
+        .await
+    })?;
+    Ok((offers.cloned().collect(), (had > 0).then_some(Denial::TrialTaken)))
+}
+
+/// Whether a trial begins here: one with a card begins on Stripe's page, and keys of one's own cannot be kept yet.
+fn can_begin(offer: &Trial) -> bool {
+    match offer.kind {
+        TrialKind::Managed => true,
+        TrialKind::OwnKey | TrialKind::ManagedWithCard => false,
+    }
+}
+
+/// Begins a trial that needs no card; until when it runs. Its credit can be spent at once. Denials: `TrialTaken`,
+/// `TrialNotOffered`, `Conflict` while another one runs, `Forbidden` without the right to buy.
+pub async fn start(server: &Server, user: &User, kind: TrialKind) -> Result<Timestamp> {
+    user.require(Permission::ManageBilling)?;
+    let not_offered = |why: &str| Denial::TrialNotOffered { why: why.to_owned() };
+    let catalogue = server.catalogue.load_full();
+    let offer = catalogue.trial(kind).ok_or_else(|| not_offered("it is not offered here"))?;
+    if !can_begin(offer) {
+        return Err(not_offered("it begins with the plan, on the Plan page").into());
+    }
+    if !user.email_verified {
+        return Err(not_offered("confirm your e-mail first").into());
+    }
+    let current = subscription::load_current(server, &user.account_id).await?;
+    let beginner = Beginner {
+        account_id: user.account_id.clone(),
+        user_id: user.user_id.clone(),
+        email: user.email.clone(),
+        plan: current.plan,
+    };
+    let ends = ends_at(offer, server.clock.now());
+    let mut tx = server.db.begin().await?;
+    begin(&mut tx, &server.clock, (offer, ends), beginner, None).await?;
+    tx.commit().await?;
+    Ok(ends)
+}
+
+/// Begins the trial with a card in the transaction that notes its subscription; it ends when Stripe's trial does.
+/// `TrialTaken` if the person or the card has had one: then the subscription's trial must be ended at once.
+pub async fn begin_with_card(
+    tx: &mut Tx,
+    server: &Server,
+    beginner: Beginner,
+    (card_fingerprint, ends_at): (&str, Timestamp),
+) -> Result<()> {
+    let catalogue = server.catalogue.load_full();
+    let offer = catalogue
+        .trial(TrialKind::ManagedWithCard)
+        .ok_or_else(|| Denial::TrialNotOffered { why: "it is not offered here".to_owned() })?;
+    begin(tx, &server.clock, (offer, ends_at), beginner, Some(card_fingerprint)).await
+}
+
+async fn begin(
+    tx: &mut Tx,
+    clock: &Clock,
+    (offer, ends_at): (&Trial, Timestamp),
+    beginner: Beginner,
+    card_fingerprint: Option<&str>,
+) -> Result<()> {
+    let now = clock.now();
+    let person = person(&beginner.email);
+    let before: i64 = on_tx!(&mut *tx, conn => {
+        sqlx::query_scalar(
+            "select coalesce(max(attempt), 0)
+             from   trial
+             where  person = $1 or account_id = $2 or card_fingerprint = $3",
+        )
+        .bind(&person)
+        .bind(&beginner.account_id)
+        .bind(card_fingerprint)
+        .fetch_one(conn)
+        .await
+    })?;
+    if before > 0 && !appeal::use_granted(tx, &person).await? {
+        return Err(Denial::TrialTaken.into());
+    }
+
+    let trial_id = clock.new_id();
+    let inserted = on_tx!(&mut *tx, conn => {
+        sqlx::query(
+            "insert into trial (trial_id, account_id, user_id, kind, person, card_fingerprint, attempt, state,
+                                amount_nanos, plan_id, started_at, ends_at)
+             values ($1, $2, $3, $4, $5, $6, $7, 'running', $8, $9, $10, $11)",
+        )
+        .bind(&trial_id)
+        .bind(&beginner.account_id)
+        .bind(&beginner.user_id)
+        .bind(offer.kind.as_str())
+        .bind(&person)
+        .bind(card_fingerprint)
+        .bind(before + 1)
+        .bind(offer.amount)
+        .bind(&beginner.plan)
+        .bind(now)
+        .bind(ends_at)
+        .execute(conn)
+        .await
+        .map(drop)
+    });
+    inserted.map_err(denied)?;
+    if offer.amount.is_positive() {
+        let grant = Grant {
+            account_id: beginner.account_id,
+            kind: GrantKind::Trial,
+            amount: offer.amount,
+            price: Usd::ZERO,
+            reference: format!("trial:{trial_id}"),
+            memo: format!("Trial credit for {} days", offer.days),
+            allowed_models: match &offer.models {
+                TrialModels::All => None,
+                TrialModels::Only(models) => Some(models.clone()),
+            },
+            expires_at: Some(ends_at),
+        };
+        ledger::grant(tx, clock, grant).await?;
+    }
+    tracing::info!(trial_id, kind = %offer.kind, "a trial began");
+    Ok(())
+}
+
+/// Two that begin at once: the constraint says so.
+fn denied(error: sqlx::Error) -> Error {
+    if breaks_unique(&error, "trial_one_running", "trial.account_id") {
+        return Denial::Conflict { problem: "A trial is running already.".to_owned() }.into();
+    }
+    if breaks_unique(&error, "trial_one_for_each_person", "trial.person")
+        || breaks_unique(&error, "trial_one_for_each_card", "trial.card_fingerprint")
+    {
+        return Denial::TrialTaken.into();
+    }
+    error.into()
+}
+
+/// The trial with a card has become a plan that is paid for. Without one that runs, nothing changes.
+pub async fn convert(tx: &mut Tx, clock: &Clock, account_id: &AccountId) -> Result<()> {
+    on_tx!(tx, conn => {
+        sqlx::query(
+            "update trial
+             set    state = 'converted', ended_at = $1
+             where  account_id = $2 and kind = 'managed_with_card' and state = 'running'",
+        )
+        .bind(clock.now())
+        .bind(account_id)
+        .execute(conn)
+        .await
+        .map(drop)
+    })?;
+    Ok(())
+}
+
+/// Announces each trial's end once, the catalogue's days before it; how many now.
+pub async fn remind_due(server: &Server) -> Result<usize> {
+    let now = server.clock.now();
+    let days = i64::from(server.catalogue.load().grace.trial_reminder_days);
+    let mut tx = server.db.begin().await?;
+    let due: Vec<(String, UserId, String, Timestamp)> = on_tx!(&mut tx, conn => {
+        sqlx::query_as(
+            "update trial
+             set    reminded_at = $1
+             where  state = 'running' and reminded_at is null and ends_at > $1 and ends_at <= $2
+             returning trial_id, user_id, kind, ends_at",
+        )
+        .bind(now)
+        .bind(now.plus_seconds(days * 86_400))
+        .fetch_all(conn)
+        .await
+    })?;
+    let count = due.len();
+    for (_, user_id, kind, ends_at) in due {
+        let mail = Mail::TrialEnds { user_id, trial: kind.parse()?, ends_at };
+        mail::send_later(&mut tx, &server.clock, mail).await?;
+    }
+    if count > 0 {
+        tx.commit().await?;
+    } else {
+        tx.rollback().await?;
+    }
+    Ok(count)
+}
+
+/// Ends each trial whose time is over; how many. What is left of its credit expires with its lot (`ledger::expire_due`),
+/// and the account's own plan counts again by itself.
+pub async fn end_due(server: &Server) -> Result<usize> {
+    let now = server.clock.now();
+    let mut tx = server.db.begin().await?;
+    let ended: Vec<String> = on_tx!(&mut tx, conn => {
+        sqlx::query_scalar(
+            "update trial
+             set    state = $1, ended_at = $2
+             where  state = 'running' and ends_at <= $2
+             returning trial_id",
+        )
+        .bind(TrialState::Ended.as_str())
+        .bind(now)
+        .fetch_all(conn)
+        .await
+    })?;
+    if ended.is_empty() {
+        tx.rollback().await?;
+    } else {
+        tx.commit().await?;
+        tracing::info!(source = %FundingSource::Trial, count = ended.len(), "trials ended");
+    }
+    Ok(ended.len())
+}
