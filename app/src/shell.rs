@@ -3,6 +3,7 @@
 use crate::asset;
 use crate::page::bought::BoughtPage;
 use crate::page::confirm_email::ConfirmEmailPage;
+use crate::page::calculator::CalculatorPage;
 use crate::page::credits::CreditsPage;
 use crate::page::delete::{DeleteAccountPage, DeleteUserPage};
 use crate::page::execution::ExecutionPage;
@@ -13,6 +14,7 @@ use crate::page::not_found::NotFoundPage;
 use crate::page::overview::OverviewPage;
 use crate::page::plan::PlanPage;
 use crate::page::plan_change::PlanChangePage;
+use crate::page::pricing::PricingPage;
 use crate::page::reset_password::{NewPasswordPage, ResetPasswordPage};
 use crate::page::run::RunPage;
 use crate::page::settings::SettingsPage;
@@ -20,6 +22,7 @@ use crate::page::sign_in::SignInPage;
 use crate::page::sign_up::SignUpPage;
 use crate::page::tasks::{TaskPage, TasksPage};
 use crate::page::team::TeamPage;
+use crate::page::terms::TermsPage;
 use crate::page::usage::UsagePage;
 use crate::page::verify_email::VerifyEmailPage;
 use crate::theme::Theme;
@@ -81,6 +84,9 @@ pub fn routes() -> AnyView {
         <Router>
             <FlatRoutes fallback=NotFoundPage>
                 <Route path=path!("/") view=LandingPage />
+                <Route path=path!("/pricing") view=PricingPage />
+                <Route path=path!("/pricing/calculator") view=CalculatorPage />
+                <Route path=path!("/terms") view=TermsPage />
                 <Route path=path!("/sign-up") view=SignUpPage />
                 <Route path=path!("/sign-in") view=SignInPage />
                 <Route path=path!("/verify-email") view=VerifyEmailPage />

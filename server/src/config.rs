@@ -27,6 +27,9 @@ pub struct Settings {
     /// What is sold: `tiers`, `legionis`, or a catalogue file.
     #[arg(long, env = "TOKENBANK_CATALOGUE", value_name = "tiers|legionis|FILE")]
     pub catalogue: Option<PathBuf>,
+    /// Where people write who want a plan by agreement or have a question: an e-mail address, shown on the pages.
+    #[arg(long, env = "TOKENBANK_CONTACT")]
+    pub contact: Option<String>,
     /// Stripe's secret key, `sk_…`.
     #[arg(long, env = "STRIPE_SECRET_KEY", hide_env_values = true)]
     pub stripe_secret_key: Option<SecretString>,
@@ -74,6 +77,8 @@ pub struct Config {
     /// Without a slash at its end.
     pub public_url: String,
     pub catalogue: Option<PathBuf>,
+    /// An e-mail address for questions, if one is shown.
+    pub contact: Option<String>,
     /// Proxies whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<Network>,
     pub stripe: Stripe,
@@ -156,6 +161,7 @@ impl Settings {
             listen: self.listen,
             public_url: String::new(),
             catalogue: self.catalogue,
+            contact: self.contact,
             trusted_proxies: Vec::new(),
             stripe: Stripe {
                 secret_key: none(),
@@ -248,6 +254,7 @@ impl Settings {
             listen: self.listen,
             public_url,
             catalogue: self.catalogue,
+            contact: self.contact,
             trusted_proxies,
             stripe: Stripe {
                 secret_key,

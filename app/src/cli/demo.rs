@@ -135,6 +135,7 @@ fn demo_config(
         listen: address,
         public_url: format!("http://{address}"),
         catalogue: arguments.catalogue.clone(),
+        contact: Some("sales@demo.test".to_owned()),
         stripe: Stripe {
             secret_key: SecretString::from("sk_test_sandbox".to_owned()),
             webhook_secret: SecretString::from(webhook_secret),

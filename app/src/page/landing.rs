@@ -37,8 +37,8 @@ pub fn LandingPage() -> impl IntoView {
                         <a class="button button-primary button-large" href="/sign-up">
                             "Sign up"
                         </a>
-                        <a class="button button-large" href="/sign-in">
-                            "Sign in"
+                        <a class="button button-large" href="/pricing">
+                            "See the prices"
                         </a>
                     </p>
                 </div>
@@ -48,6 +48,10 @@ pub fn LandingPage() -> impl IntoView {
             {worked_line(&catalogue, example.as_ref())}
             <section class="grid gap-12 py-8 lg:grid-cols-2" aria-label="Prices">
                 {pack_table(&catalogue)} {task_table(&catalogue, &rates, now)}
+                <p class="lede lg:col-span-2">
+                    "Plans, limits and the rate of every model stand on the " <a href="/pricing">"pricing page"</a>
+                    ". What it would be for you, works out the " <a href="/pricing/calculator">"calculator"</a> "."
+                </p>
             </section>
         },
     )

@@ -122,7 +122,7 @@ fn drawing(bars: &[Bar], top: i64) -> impl IntoView + use<> {
 }
 
 /// The smallest of 1, 2, 5 × 10ⁿ that is not below `highest`, so that the axis reads easily.
-fn nice_top(highest: i64) -> i64 {
+pub fn nice_top(highest: i64) -> i64 {
     let mut unit = 1_000_000_i64;
     loop {
         for factor in [1, 2, 5] {

@@ -129,6 +129,11 @@ pub fn public(title: &'static str, content: impl IntoView + 'static) -> AnyView 
                 <a class="mr-auto" href="/" aria-label="Tokenbank, start page">
                     <Mark />
                 </a>
+                <nav aria-label="Site">
+                    <a class="button button-quiet" href="/pricing">
+                        "Pricing"
+                    </a>
+                </nav>
                 {theme_menu(&visitor)}
                 <nav class="flex gap-2" aria-label="Account">
                     {if is_signed_in {
@@ -154,8 +159,13 @@ pub fn public(title: &'static str, content: impl IntoView + 'static) -> AnyView 
             <main class="public-main" id="content" tabindex="-1">
                 {content}
             </main>
-            <footer class="public-foot">
-                "Tokenbank is open source under the MIT licence. Prices are in US dollars."
+            <footer class="public-foot flex flex-wrap justify-between gap-x-8 gap-y-2">
+                <p>"Tokenbank is open source under the MIT licence. Prices are in US dollars."</p>
+                <nav class="flex gap-5" aria-label="More">
+                    <a href="/pricing">"Pricing"</a>
+                    <a href="/pricing/calculator">"Calculator"</a>
+                    <a href="/terms">"Terms"</a>
+                </nav>
             </footer>
         </div>
     }

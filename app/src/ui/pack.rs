@@ -36,7 +36,7 @@ pub fn offers(catalogue: &Catalogue) -> Vec<PackOffer> {
 }
 
 /// What the price is above what can be spent, to a tenth of a percent: rounded once, not from the basis points.
-fn effective_markup_text(price: Usd, spendable: Usd) -> String {
+pub fn effective_markup_text(price: Usd, spendable: Usd) -> String {
     let above = i128::from(price.nanos()).saturating_sub(i128::from(spendable.nanos()));
     tenths_text(ratio_half_up(above, i128::from(spendable.nanos()), 1_000).unwrap_or_default())
 }
