@@ -7,6 +7,11 @@ import { expect, test } from './support/test.js';
 
 const PUBLIC = [
   '/',
+  '/pricing',
+  '/pricing?mode=byok&seats=4',
+  '/pricing/calculator',
+  '/pricing/calculator?plan=free&seats=3&run-prd=-1&run-plt-gateway=400',
+  '/terms',
   '/sign-up',
   '/sign-up?sent=1',
   '/sign-in',
@@ -20,6 +25,7 @@ const PUBLIC = [
   '/nothing-here',
 ];
 const CONSOLE = [
+  '/pricing',
   '/overview',
   '/tasks',
   '/credits',

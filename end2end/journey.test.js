@@ -1,11 +1,12 @@
-// From nothing to a paid, metered task, as a newcomer does it. The one test that also runs on Postgres.
+// From nothing to a paid, metered task, as a newcomer does it. The one test that also runs on Postgres
+// and with the catalogue `legionis`.
 
 import { amountOf, beginCheckout, CARD, followMail, INPUT, newPerson, openPreview, openTask, pay, payWithCredits, reloadUntil, signIn, signUp, spendable, waitForRun } from './support/person.js';
 import { expect, test } from './support/test.js';
 
 const TEN_DOLLARS = 10_000_000_000n;
 
-test('sign up, buy a pack, run a PRD, find it metered @postgres', async ({ page, sandbox }) => {
+test('sign up, buy a pack, run a PRD, find it metered @postgres @legionis', async ({ page, sandbox }) => {
   test.slow();
   const person = newPerson('journey');
 

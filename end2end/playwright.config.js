@@ -1,4 +1,5 @@
-// The browser tests: the demo on SQLite for all of them, and once more on Postgres for the journey that moves money.
+// The browser tests: the demo on SQLite for all of them, and once more on Postgres and
+// with the other catalogue for the journey that moves money.
 // Run them with `scripts/test browser`, which builds what they need and names the browser.
 
 import { defineConfig } from '@playwright/test';
@@ -18,6 +19,7 @@ export default defineConfig({
   use: { ...chromium, viewport: { width: 1280, height: 900 }, trace: 'retain-on-failure' },
   projects: [
     { name: 'sqlite', use: { database: 'sqlite' } },
+    { name: 'legionis', use: { database: 'legionis' }, grep: /@legionis/ },
     { name: 'postgres', use: { database: 'postgres' }, grep: /@postgres/ },
   ],
 });

@@ -23,7 +23,7 @@ for (const { folder, colorScheme, viewport } of LOOKS) {
         await page.evaluate(() => document.fonts.ready);
         await page.screenshot({ path: `${folder}/${name}.png`, fullPage: folder !== 'docs' });
       };
-      for (const [name, address] of [['landing', '/'], ['sign-up', '/sign-up'], ['sign-in', '/sign-in'], ['reset-password', '/reset-password']]) {
+      for (const [name, address] of [['landing', '/'], ['pricing', '/pricing'], ['calculator', '/pricing/calculator?profile=strategic-leader'], ['sign-up', '/sign-up'], ['sign-in', '/sign-in'], ['reset-password', '/reset-password']]) {
         await page.goto(address);
         await take(name);
       }

@@ -6,8 +6,8 @@ const MOST_CODE = 200_000;
 
 test('scripts and WebAssembly by page', async ({ browser, demo, customer }) => {
   const rows = [];
-  for (const address of ['/', '/sign-up', '/sign-in', '/overview', '/tasks', '/tasks/prd', customer.run.run, '/credits', '/limits', '/usage']) {
-    const isPublic = ['/', '/sign-up', '/sign-in'].includes(address);
+  for (const address of ['/', '/pricing', '/pricing/calculator', '/terms', '/sign-up', '/sign-in', '/overview', '/tasks', '/tasks/prd', customer.run.run, '/credits', '/limits', '/usage']) {
+    const isPublic = ['/', '/pricing', '/pricing/calculator', '/terms', '/sign-up', '/sign-in'].includes(address);
     const context = await browser.newContext({ baseURL: demo, storageState: isPublic ? undefined : customer.state });
     const sizes = await transferred(await context.newPage(), address);
     await context.close();

@@ -2,8 +2,8 @@
 
 use crate::asset;
 use crate::page::bought::BoughtPage;
-use crate::page::confirm_email::ConfirmEmailPage;
 use crate::page::calculator::CalculatorPage;
+use crate::page::confirm_email::ConfirmEmailPage;
 use crate::page::credits::CreditsPage;
 use crate::page::delete::{DeleteAccountPage, DeleteUserPage};
 use crate::page::execution::ExecutionPage;

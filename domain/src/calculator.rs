@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 
 /// More runs of one skill in a month than anybody makes; keeps sums far from the end of the range.
 pub const MOST_RUNS: u64 = 100_000;
+/// Days of a month, in which the work is spread evenly.
+const DAYS: u64 = 30;
 /// Break-evens are looked for up to this list price a month, in nano-dollars: $100,000.
 const FURTHEST: i64 = 100_000_000_000_000;
 
@@ -107,7 +109,7 @@ struct Line<'a> {
     cost: Usd,
     /// The part of `cost` on models that the allowance pays for.
     eligible: Usd,
-    /// The list price that the allowance covers of such work; `None` covers all.
+    /// The list price that the allowance covers of such work, by its number of runs and its daily cap; `None` covers all.
     covered: Option<Usd>,
     pack: Option<&'a Pack>,
 }
@@ -133,6 +135,11 @@ pub fn estimate<'a>(
         Allowance::Unlimited => None,
         Allowance::AtMost(_) if eligible_runs == 0 => Some(Usd::ZERO),
         Allowance::AtMost(most) => Some(part(eligible, u128::from(most), u128::from(eligible_runs))?),
+    };
+    let a_month = |cap| part(cap, u128::from(DAYS), 1);
+    let covered = match (covered, rule.daily_spend_cap.and_then(a_month)) {
+        (Some(covered), Some(cap)) => Some(covered.min(cap)),
+        (covered, cap) => covered.or(cap),
     };
     let fee = |mode| Usd::from_cents(plan.month(now, mode, *seats)?);
     let mut line = Line {

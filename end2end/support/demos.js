@@ -1,5 +1,5 @@
-// Starts the demos under test, once for a whole run, and ends them after it: `tokenbank demo` on SQLite, and on Postgres
-// where TEST_POSTGRES_URL says it is. The tests find them through the environment.
+// Starts the demos under test, once for a whole run, and ends them after it: `tokenbank demo` on SQLite, once more with
+// the catalogue `legionis`, and on Postgres where TEST_POSTGRES_URL says it is. The tests find them through the environment.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { createWriteStream, mkdirSync, rmSync } from 'node:fs';
@@ -19,6 +19,7 @@ export default async function startDemos() {
   };
   try {
     endings.push(await startDemo('sqlite', undefined, process.env.SEED_DAYS ?? 0));
+    if (!process.env.SEED_DAYS) endings.push(await startDemo('legionis', undefined, 0, ['--catalogue', 'legionis']));
     if (process.env.TEST_POSTGRES_URL && !process.env.SEED_DAYS) {
       const database = `end2end_${process.pid}`;
       const url = new URL(process.env.TEST_POSTGRES_URL);
@@ -36,7 +37,7 @@ export default async function startDemos() {
 }
 
 // Starts one demo without sample history and waits until it says where it is. The answer ends it.
-export async function startDemo(name, databaseUrl, seedDays = 0) {
+export async function startDemo(name, databaseUrl, seedDays = 0, more = []) {
   const log = join(FOLDER, `${name}.log`);
   mkdirSync(FOLDER, { recursive: true });
   const env = { ...process.env };
@@ -44,7 +45,7 @@ export async function startDemo(name, databaseUrl, seedDays = 0) {
   if (databaseUrl) env.DATABASE_URL = databaseUrl;
   const demo = spawn(
     PROGRAM,
-    ['demo', '--port', '0', '--data', join(FOLDER, name), '--fresh', '--seed-days', String(seedDays)],
+    ['demo', '--port', '0', '--data', join(FOLDER, name), '--fresh', '--seed-days', String(seedDays), ...more],
     { env, stdio: ['ignore', 'pipe', 'pipe'] },
   );
   const file = createWriteStream(log);

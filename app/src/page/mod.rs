@@ -2,8 +2,8 @@
 
 pub mod accounts;
 pub mod bought;
-pub mod confirm_email;
 pub mod calculator;
+pub mod confirm_email;
 pub mod credits;
 pub mod delete;
 pub mod execution;

@@ -129,7 +129,7 @@ pub fn public(title: &'static str, content: impl IntoView + 'static) -> AnyView 
                 <a class="mr-auto" href="/" aria-label="Tokenbank, start page">
                     <Mark />
                 </a>
-                <nav aria-label="Site">
+                <nav class="max-sm:hidden" aria-label="Site">
                     <a class="button button-quiet" href="/pricing">
                         "Pricing"
                     </a>

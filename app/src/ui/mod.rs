@@ -10,8 +10,8 @@ pub mod form;
 pub mod icon;
 #[cfg(feature = "ssr")]
 pub mod layout;
-pub mod live_balance;
 pub mod line_chart;
+pub mod live_balance;
 pub mod live_run;
 pub mod meter;
 pub mod money;

@@ -111,7 +111,7 @@ fn side(
                 <Money amount=total digits=Digits::Cents /> <span class="plan-by">" a month"</span>
             </p>
             <dl class="grid">{rows}</dl>
-            {note.map(|note| view! { <p class="text-13 text-ink-muted">{note}</p> })}
+            <p class="text-13 text-ink-muted">{note}</p>
             <p class="self-end">
                 <a class=if is_cheaper { "button button-primary" } else { "button" } href=href>
                     "Choose this"

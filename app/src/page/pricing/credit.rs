@@ -64,7 +64,7 @@ fn pack_table(catalogue: &Catalogue) -> AnyView {
             let bonus = offer.pack.bonus;
             view! {
                 <tr>
-                    <th scope="row">{format!("{} pack", round_dollars(offer.pack.amount))}</th>
+                    <th class="whitespace-nowrap" scope="row">{format!("{} pack", round_dollars(offer.pack.amount))}</th>
                     <td class="number">
                         <Money amount=offer.pack.price digits=Digits::Cents />
                     </td>
@@ -216,7 +216,7 @@ fn rate_row(model: &Model, rate: &ModelRate) -> AnyView {
     let prices = &rate.prices;
     view! {
         <tr>
-            <th scope="row">
+            <th class="whitespace-nowrap" scope="row">
                 {model.name.clone()} <span class="block text-13 font-normal text-ink-muted">{model.provider.name()}</span>
             </th>
             <td class="text-ink-muted">{class}</td>

@@ -8,7 +8,7 @@ use crate::ui::money::{Digits, text};
 use crate::ui::pack::round_dollars;
 use domain::catalogue::{Catalogue, Trial, TrialKind, TrialModels};
 use domain::money::Usd;
-use domain::plan::{Plan, PlanPrice};
+use domain::plan::{Allowance, Plan, PlanPrice};
 use domain::subscription::{CurrentPlan, KeyMode, MOST_SEATS};
 use domain::time::Timestamp;
 use leptos::prelude::*;
@@ -58,7 +58,7 @@ pub fn board(
                             </div>
                         }
                     })}
-                <a class="button button-quiet ml-auto max-sm:ml-0" href="/pricing/calculator">
+                <a class="button sm:ml-auto" href="/pricing/calculator">
                     "What would I pay?"
                 </a>
             </div>
@@ -134,7 +134,7 @@ fn column(
 fn price_text(plan: &Plan, price: &PlanPrice, mode: KeyMode, seats: u32, now: Timestamp) -> AnyView {
     let Some(unit) = price.of(mode) else {
         return view! {
-            <p class="plan-price">"By agreement"</p>
+            <p class="plan-price text-20">"By agreement"</p>
             <p class="plan-note">"Priced to what you need"</p>
         }
         .into_any();
@@ -210,10 +210,12 @@ fn button(
 
 fn facts(plan: &Plan) -> AnyView {
     let limits = &plan.limits;
-    let by_seat = if plan.per_seat { " a seat" } else { "" };
     let runs = match limits.executions_a_month {
-        domain::plan::Allowance::AtMost(0) => ("From credit".to_owned(), "runs on our keys"),
-        some => (format!("{}{by_seat}", count_text(some)), "runs a month included"),
+        Allowance::AtMost(0) => ("From credit".to_owned(), "Runs on our keys"),
+        Allowance::AtMost(_) if plan.per_seat => {
+            (format!("{} a seat", count_text(limits.executions_a_month)), "Runs a month")
+        }
+        Allowance::AtMost(_) | Allowance::Unlimited => (count_text(limits.executions_a_month), "Runs a month"),
     };
     let fact = |(value, what): (String, &'static str)| -> AnyView {
         view! {
@@ -226,8 +228,8 @@ fn facts(plan: &Plan) -> AnyView {
     };
     view! {
         <dl class="plan-facts">
-            {fact(runs)} {fact((count_text(limits.running_agents), "running agents"))}
-            {fact((kept_text(limits.log_retention_hours), "of logs"))} {fact((limits.support.clone(), "support"))}
+            {fact(runs)} {fact((count_text(limits.running_agents), "Running agents"))}
+            {fact((kept_text(limits.log_retention_hours), "Logs kept"))} {fact((limits.support.clone(), "Support"))}
         </dl>
     }
     .into_any()
