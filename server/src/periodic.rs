@@ -1,7 +1,7 @@
 //! Owns: what is swept every few seconds or minutes, on each node: expired holds, unpaid purchases, old sessions.
 //! Does not own: the sweeps themselves. Invariant: each is safe to run on several nodes at once.
 
-use crate::{Server, account, catalogue, job, ledger, purchase, rate, session, subscription, trial};
+use crate::{Server, account, catalogue, job, ledger, purchase, rate, session, stripe, subscription, trial};
 use std::future::Future;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ pub async fn work(server: Server) {
         }),
         every(&server, Duration::from_secs(60), "reconcile plans", || async {
             subscription::reconcile(&server).await.map(drop)
+        }),
+        every(&server, Duration::from_secs(300), "fetch lost events", || async {
+            stripe::inbox::fetch_missed(&server).await.map(drop)
         }),
         every(&server, Duration::from_secs(600), "sweep sessions", || session::sweep_expired(&server)),
         every(&server, Duration::from_secs(60), "reload rates", || rate::refresh(&server)),

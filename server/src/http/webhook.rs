@@ -3,11 +3,9 @@
 //! Invariant: what was answered with 200 is in the database, with the job that acts on it.
 
 use crate::Server;
-use crate::db::Tx;
 use crate::error::Result;
-use crate::job::{self, Job, NewJob};
-use crate::on_tx;
 use crate::stripe::event::{Forged, VerifiedEvent, verify};
+use crate::stripe::inbox;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -52,37 +50,5 @@ async fn store(server: &Server, event: &VerifiedEvent) -> Result<()> {
             (event.fallback_id(), "unreadable".to_owned())
         }
     };
-    let mut tx = server.db.begin().await?;
-    if insert_event(&mut tx, server, (&stripe_event_id, &kind), event).await? {
-        let unique_key = Some(["apply_stripe_event:", &stripe_event_id].concat());
-        let job = Job::ApplyStripeEvent { stripe_event_id };
-        job::insert(&mut tx, &server.clock, NewJob { unique_key, ..NewJob::now(job, &server.clock) }).await?;
-    }
-    tx.commit().await?;
-    server.wake_jobs.notify_one();
-    Ok(())
-}
-
-/// Whether the event is new.
-async fn insert_event(
-    tx: &mut Tx,
-    server: &Server,
-    (stripe_event_id, kind): (&str, &str),
-    event: &VerifiedEvent,
-) -> Result<bool> {
-    let inserted = on_tx!(tx, conn => {
-        sqlx::query(
-            "insert into stripe_event (stripe_event_id, kind, payload, state, received_at)
-             values ($1, $2, $3, 'new', $4)
-             on conflict (stripe_event_id) do nothing",
-        )
-        .bind(stripe_event_id)
-        .bind(kind)
-        .bind(event.payload())
-        .bind(server.clock.now())
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected())
-    })?;
-    Ok(inserted == 1)
+    inbox::keep(server, &stripe_event_id, &kind, event.payload()).await.map(drop)
 }

@@ -7,6 +7,7 @@ pub mod apply;
 pub mod billing;
 pub mod client;
 pub mod event;
+pub mod inbox;
 pub mod object;
 pub mod plan;
 

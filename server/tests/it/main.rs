@@ -22,6 +22,8 @@ mod members;
 mod openapi;
 mod payment_faults;
 mod plan;
+mod plan_table;
+mod plan_year;
 mod purchase;
 mod rates;
 mod sessions;

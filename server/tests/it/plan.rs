@@ -528,6 +528,32 @@ async fn lost_doubled_and_disordered_webhooks_end_in_the_same_state() {
     .await;
 }
 
+/// Somebody ends the plan in Stripe's portal, and no webhook ever tells us: the events are fetched.
+#[tokio::test]
+async fn events_whose_delivery_was_lost_are_fetched() {
+    each_database(async |world| {
+        let shop = Shop::open_with_plans(world).await;
+        shop.subscribe(&standard("pro", 1)).await;
+        assert_eq!(server::stripe::inbox::fetch_missed(&shop.server).await.unwrap(), 0, "all were delivered");
+        shop.lose_webhooks();
+        let portal = subscription::open_portal(&shop.server, &shop.buyer).await.unwrap();
+        assert_eq!(shop.post_form(&portal, "what=cancel").await.status, 303);
+        shop.sandbox.deliver_now().await;
+        shop.advance_seconds(300);
+        assert_eq!(shop.current().await.cancels_at, None);
+        assert_eq!(server::stripe::inbox::fetch_missed(&shop.server).await.unwrap(), 1);
+        assert_eq!(server::stripe::inbox::fetch_missed(&shop.server).await.unwrap(), 0, "once");
+        shop.run_jobs().await;
+        assert!(shop.current().await.cancels_at.is_some());
+        // A purchase heals in the same way.
+        let purchase = shop.start_and_pay("pack-10").await;
+        server::stripe::inbox::fetch_missed(&shop.server).await.unwrap();
+        shop.run_jobs().await;
+        assert_eq!((shop.state(&purchase).await.as_str(), shop.spendable().await.as_str()), ("paid", "$10.00"));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn unknown_events_and_subscriptions_are_stored_and_answered() {
     each_database(async |world| {
