@@ -386,6 +386,19 @@ pub fn end(call: &mut Call<'_>, id: &str) {
     sub.canceled_at = sub.canceled_at.or(Some(now));
     sub.ended_at = Some(now);
     let (customer, pending) = (sub.customer.clone(), std::mem::take(&mut sub.pending));
+    let open: Vec<String> = call
+        .store
+        .invoices
+        .iter()
+        .filter(|invoice| invoice.subscription == id && invoice.next_attempt.is_some())
+        .map(|invoice| invoice.id.clone())
+        .collect();
+    for invoice_id in open {
+        // Nobody tries any more; it can still be paid by hand.
+        if let Some(invoice) = call.store.invoices.find_mut(&invoice_id) {
+            invoice.next_attempt = None;
+        }
+    }
     if let Some(customer) = call.store.customers.find_mut(&customer) {
         customer.pending.extend(pending);
     }

@@ -192,7 +192,11 @@ fn look_at(sub: &Subscription, invoices: &[Invoice], now: Timestamp) -> Option<T
     });
     let renewed = sub.period.end.plus_seconds(RENEWAL_SECONDS).max(now.plus_seconds(RENEWAL_SECONDS));
     match sub.status {
-        SubscriptionStatus::Canceled | SubscriptionStatus::IncompleteExpired => None,
+        // Over, but for an invoice that Stripe still tries.
+        SubscriptionStatus::Canceled | SubscriptionStatus::IncompleteExpired => {
+            let tried = invoices.iter().any(|invoice| invoice.next_attempt_at.is_some());
+            tried.then(|| now.plus_seconds(SOON_SECONDS))
+        }
         SubscriptionStatus::PastDue | SubscriptionStatus::Incomplete => Some(now.plus_seconds(SOON_SECONDS)),
         SubscriptionStatus::Active
         | SubscriptionStatus::Trialing

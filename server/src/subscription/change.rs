@@ -4,7 +4,7 @@
 
 use super::price::{self, PriceRow};
 use super::row::{self, LiveRow};
-use super::{checkout, count_members, has_usable_key};
+use super::{checkout, count_members, has_usable_key, manage};
 use crate::Server;
 use crate::account::User;
 use crate::error::{Error, Result};
@@ -79,7 +79,7 @@ pub async fn propose(server: &Server, user: &User, to: &Terms, plan_change_id: &
     let catalogue = server.catalogue.load_full();
     let plan = catalogue.plan(&to.plan).ok_or_else(|| Denial::NotFound { what: "plan".to_owned() })?;
     let to = check_terms(server, user, plan, to).await?;
-    let live = row::load_live(server, &user.account_id).await?;
+    let live = manage::load_fresh(server, &user.account_id).await?;
     let (change, _) = decide(server, live.as_ref(), &to)?;
     match (change, &live) {
         (Change::None, _) => Ok(Proposal::Same),

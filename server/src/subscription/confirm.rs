@@ -4,7 +4,7 @@
 
 use super::change::{self, ChangeRow};
 use super::row::{self, LiveRow};
-use super::{apply, price};
+use super::{apply, manage, price};
 use crate::Server;
 use crate::account::User;
 use crate::error::Result;
@@ -34,7 +34,7 @@ pub async fn confirm(server: &Server, user: &User, plan_change_id: &PlanChangeId
             return Err(Denial::Conflict { problem: format!("{problem} Choose the plan again.") }.into());
         }
     }
-    let live = row::load_live(server, &user.account_id).await?;
+    let live = manage::load_fresh(server, &user.account_id).await?;
     let live = live.ok_or_else(|| Denial::NotFound { what: "subscription".to_owned() })?;
     do_it(server, user, &row, &live).await
 }

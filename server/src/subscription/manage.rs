@@ -2,12 +2,13 @@
 //! works.
 
 use super::row::{self, LiveRow};
-use super::{apply, invoice};
+use super::apply;
 use crate::Server;
 use crate::account::User;
 use crate::error::Result;
 use crate::stripe::Failure;
-use crate::stripe::plan::{InvoiceStatus, SubscriptionId};
+use crate::stripe::plan::{InvoiceId, SubscriptionId};
+use crate::on_read;
 use domain::denial::Denial;
 use domain::id::{AccountId, PlanChangeId};
 use domain::member::Permission;
@@ -53,7 +54,7 @@ pub async fn open_portal(server: &Server, user: &User) -> Result<String> {
 /// `PaymentDeclined`.
 pub async fn pay_open_invoice(server: &Server, user: &User, form_id: &PlanChangeId) -> Result<()> {
     let live = require_live(server, user).await?;
-    let open = oldest_open(server, &user.account_id, &live.subscription_id).await?;
+    let open = oldest_open(server, &live.subscription_id).await?;
     let outcome = match open {
         Some(invoice_id) => server.stripe.pay_invoice(&format!("pay:{form_id}"), &invoice_id).await.map(drop),
         None => Ok(()),
@@ -62,22 +63,31 @@ pub async fn pay_open_invoice(server: &Server, user: &User, form_id: &PlanChange
     Ok(outcome?)
 }
 
-async fn oldest_open(
-    server: &Server,
-    account_id: &AccountId,
-    subscription_id: &SubscriptionId,
-) -> Result<Option<crate::stripe::plan::InvoiceId>> {
-    apply::refresh(server, subscription_id).await?;
-    let invoices = invoice::list_invoices(server, account_id, 24).await?;
-    Ok(invoices
-        .into_iter()
-        .rev()
-        .find(|invoice| invoice.status == InvoiceStatus::Open)
-        .map(|invoice| invoice.invoice_id))
+async fn oldest_open(server: &Server, subscription_id: &SubscriptionId) -> Result<Option<InvoiceId>> {
+    let invoice_id = on_read!(&server.db, conn => {
+        sqlx::query_scalar(
+            "select   stripe_invoice_id
+             from     invoice
+             where    stripe_subscription_id = $1 and status = 'open'
+             order by created_at, stripe_invoice_id
+             limit    1",
+        )
+        .bind(subscription_id)
+        .fetch_optional(conn)
+        .await
+    })?;
+    Ok(invoice_id)
 }
 
 async fn require_live(server: &Server, user: &User) -> Result<LiveRow> {
     user.require(Permission::ManageBilling)?;
-    let live = row::load_live(server, &user.account_id).await?;
+    let live = load_fresh(server, &user.account_id).await?;
     live.ok_or_else(|| Denial::NotFound { what: "subscription".to_owned() }.into())
+}
+
+/// The account's subscription after asking Stripe, because somebody is going to act on it.
+pub(super) async fn load_fresh(server: &Server, account_id: &AccountId) -> Result<Option<LiveRow>> {
+    let Some(known) = row::load_live(server, account_id).await? else { return Ok(None) };
+    apply::refresh(server, &known.subscription_id).await?;
+    row::load_live(server, account_id).await
 }
