@@ -21,6 +21,7 @@ const PUBLIC = [
   '/reset-password/new?token=none',
   '/verify-email?token=none',
   '/invitation?token=none',
+  '/sign-in/code',
   '/confirm-email?token=none',
   '/nothing-here',
 ];
@@ -35,6 +36,7 @@ const CONSOLE = [
   '/team',
   '/settings',
   '/settings/delete',
+  '/settings/second-factor',
   '/settings/delete-user',
 ];
 

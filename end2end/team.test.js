@@ -25,7 +25,7 @@ async function join(page, sandbox, person, account) {
 
 async function changeRole(page, email, role) {
   await page.goto('/team');
-  await page.getByLabel(`Role of ${email}`).selectOption(role);
+  await page.getByLabel(`Role of ${email}`, { exact: true }).selectOption(role);
   await page.getByRole('button', { name: `Save the role of ${email}` }).click();
   await expect(page.getByText('The role is changed, from now on.')).toBeVisible();
 }

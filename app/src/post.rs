@@ -83,6 +83,11 @@ impl Post {
         site::render(self.visitor, refused, None, page_again(self.page)).await
     }
 
+    /// The page again with these fields instead of what was typed, for what is shown once and kept nowhere.
+    pub async fn again_with(self, fields: Vec<(String, String)>) -> Response {
+        Post { fields, ..self }.again().await
+    }
+
     /// Whoever is signed in; a denial when nobody is, or when the form was made for another account of theirs than the one
     /// they look at now, which happens with two tabs.
     pub fn user(&self) -> Result<&User> {
@@ -137,7 +142,7 @@ fn page_again(mut form: Parts) -> Request {
 }
 
 fn is_secret(field: &str) -> bool {
-    field.contains("password") || field.contains("token")
+    ["password", "token", "code"].iter().any(|secret| field.contains(secret))
 }
 
 /// The form that was just refused, for the page that is rendered again; empty when the page was merely opened.
@@ -166,6 +171,11 @@ impl Refused {
     /// What was typed into a field.
     pub fn typed(&self, name: &str) -> Option<String> {
         self.typed.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone())
+    }
+
+    /// Every value of a field that there is several times.
+    pub fn all_typed(&self, name: &str) -> Vec<String> {
+        self.typed.iter().filter(|(field, _)| field == name).map(|(_, value)| value.clone()).collect()
     }
 
     /// What is wrong with a field, and what to do.

@@ -17,6 +17,7 @@ use crate::page::plan_change::PlanChangePage;
 use crate::page::pricing::PricingPage;
 use crate::page::reset_password::{NewPasswordPage, ResetPasswordPage};
 use crate::page::run::RunPage;
+use crate::page::second_factor::{SecondFactorPage, SignInCodePage};
 use crate::page::settings::SettingsPage;
 use crate::page::sign_in::SignInPage;
 use crate::page::sign_up::SignUpPage;
@@ -107,6 +108,8 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/usage/:execution") view=ExecutionPage />
                 <Route path=path!("/team") view=TeamPage />
                 <Route path=path!("/settings") view=SettingsPage />
+                <Route path=path!("/settings/second-factor") view=SecondFactorPage />
+                <Route path=path!("/sign-in/code") view=SignInCodePage />
                 <Route path=path!("/settings/delete") view=DeleteAccountPage />
                 <Route path=path!("/settings/delete-user") view=DeleteUserPage />
             </FlatRoutes>

@@ -3,8 +3,8 @@
 //! layer, which the binary puts around both.
 
 use crate::page::{
-    accounts, confirm_email, credits, delete, invitation, limits, plan, plan_change, reset_password, settings, sign_in,
-    sign_up, tasks, team, verify_email,
+    accounts, confirm_email, credits, delete, invitation, limits, plan, plan_change, reset_password, second_factor,
+    settings, sign_in, sign_up, tasks, team, verify_email,
 };
 use crate::post::Refused;
 use crate::visitor::{Visitor, origin};
@@ -36,6 +36,8 @@ pub fn router(server: Server) -> Router {
         .route("/confirm-email", form(confirm_email::submit))
         .route("/team", form(team::submit))
         .route("/settings", form(settings::submit))
+        .route("/settings/second-factor", form(second_factor::submit))
+        .route("/sign-in/code", form(second_factor::submit_code))
         .route("/settings/delete", form(delete::submit))
         .route("/settings/delete-user", form(delete::submit_user))
         .route("/sign-up", form(sign_up::submit))

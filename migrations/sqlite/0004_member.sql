@@ -77,3 +77,24 @@ create table email_change (
     constraint email_change_user_fk foreign key (user_id) references "user" (user_id)
 ) strict;
 create index email_change_user on email_change (user_id);
+
+-- A key in an authenticator app. It counts from its first code (`confirmed_at`); `last_step` is the newest code's time step,
+-- so that each code counts once.
+create table second_factor (
+    user_id      text    not null,
+    secret       text    not null,
+    last_step    integer not null,
+    confirmed_at integer,
+    created_at   integer not null,
+    constraint second_factor_pk primary key (user_id),
+    constraint second_factor_user_fk foreign key (user_id) references "user" (user_id)
+) strict;
+
+-- For when the app is lost. Only the SHA-256 of a code is kept; used once.
+create table recovery_code (
+    user_id   text    not null,
+    code_hash text    not null,
+    used_at   integer,
+    constraint recovery_code_pk primary key (user_id, code_hash),
+    constraint recovery_code_user_fk foreign key (user_id) references "user" (user_id)
+) strict;

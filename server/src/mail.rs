@@ -43,6 +43,8 @@ pub enum Mail {
     ConfirmNewEmail { email_change_id: EmailChangeId },
     /// Told to the address that was a user's until now.
     EmailChanged { email: String },
+    /// A second factor was turned on or off.
+    SecondFactorChanged { user_id: UserId, is_on: bool },
     /// An account is gone.
     AccountDeleted { email: String, account_name: String },
     /// A trial ends soon.
@@ -125,6 +127,9 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
             Some(Err(taken)) => Some((taken.to_string(), already_have_account(server))),
             None => None,
         },
+        Mail::SecondFactorChanged { user_id, is_on } => {
+            account::load_user(server, user_id).await?.map(|user| (user.email, second_factor_changed(*is_on)))
+        }
         Mail::EmailChanged { email } => Some((email.clone(), email_changed())),
         Mail::AccountDeleted { email, account_name } => Some((email.clone(), account_deleted(account_name))),
         Mail::TrialEnds { user_id, trial, ends_at } => {
@@ -239,6 +244,24 @@ fn email_changed() -> Letter {
         facts: Vec::new(),
         button: None,
         closing: "If it was not you, tell the people who run this installation at once.",
+    }
+}
+
+fn second_factor_changed(is_on: bool) -> Letter {
+    let (what, then) = if is_on {
+        (
+            "on",
+            "Signing in asks for a code of your app from now on. Keep the recovery codes where you find them without it.",
+        )
+    } else {
+        ("off", "Signing in asks for your password alone from now on.")
+    };
+    Letter {
+        subject: format!("Your second factor for Tokenbank is {what}"),
+        paragraphs: vec![then.to_owned()],
+        facts: Vec::new(),
+        button: None,
+        closing: "If it was not you, reset your password at once and tell the people who run this installation.",
     }
 }
 

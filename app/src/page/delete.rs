@@ -24,7 +24,7 @@ pub fn DeleteAccountPage() -> impl IntoView {
         let deletion = load_deletion(&server, &user.account_id).await?;
         let may_go_on = deletion.obstacles.is_empty();
         Ok(view! {
-            <div class="grid max-w-2xl gap-8">
+            <div class="grid max-w-2xl grid-cols-1 gap-8">
                 <div class="grid gap-1">
                     <p class="text-13">
                         <a href="/settings">"Settings"</a>
@@ -173,7 +173,7 @@ pub fn DeleteUserPage() -> impl IntoView {
     console(Section::Settings, "Delete your sign-in", async move {
         let (_, user) = signed_in()?;
         Ok(view! {
-            <div class="grid max-w-2xl gap-8">
+            <div class="grid max-w-2xl grid-cols-1 gap-8">
                 <div class="grid gap-1">
                     <p class="text-13">
                         <a href="/settings">"Settings"</a>

@@ -122,7 +122,7 @@ async fn join(post: &Post) -> Result<()> {
     if post.text("do") == "sign-up" {
         let password = SecretString::from(post.text("password"));
         let user = member::sign_up_invited(&post.server, token, &password, post.ip()?).await?;
-        return sign_in::begin(post, &user).await;
+        return sign_in::start(post, &user).await;
     }
     let user = post.user()?;
     let account_id = member::accept(&post.server, user, token).await?;

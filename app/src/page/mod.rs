@@ -18,6 +18,7 @@ mod plan_form;
 pub mod pricing;
 pub mod reset_password;
 pub mod run;
+pub mod second_factor;
 pub mod settings;
 pub mod sign_in;
 pub mod sign_up;

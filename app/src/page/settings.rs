@@ -12,7 +12,7 @@ use domain::member::Permission;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 use secrecy::SecretString;
-use server::account::{self, User};
+use server::account::{self, SecondFactor, User, load_second_factor};
 use server::error::Result;
 use server::member::{self, Membership, list_accounts};
 use server::session::{self, SignedIn};
@@ -25,16 +25,18 @@ pub fn SettingsPage() -> impl IntoView {
         let (server, user) = signed_in()?;
         let browser = visitor::current()?.session;
         let sessions = session::list(&server, &browser, &user.user_id).await?;
+        let second_factor = load_second_factor(&server, &user.user_id).await?;
         let accounts = list_accounts(&server, &user.user_id).await?;
         let fields = ["account_name", "time_zone", "current_password", "password", "email"];
         Ok(view! {
-            <div class="grid gap-8">
+            <div class="grid grid-cols-1 gap-8">
                 <h1 class="page-title">"Settings"</h1>
                 {refused.notice(&fields)}
                 {query.get("done").and_then(|done| said(&done)).map(|done| view! { <Notice tone=Tone::Positive title=done /> })}
                 {account_part(&user, &refused.of("account"))}
                 {email_part(&user, &refused.of("email"))}
                 {password_part(&refused.of("password"))}
+                {second_factor_part(&second_factor)}
                 {sessions_part(sessions, &user.time_zone)}
                 {accounts_part(accounts, &user, &refused.of("open"))}
                 {delete_part(&user)}
@@ -66,7 +68,7 @@ fn part(id: &'static str, title: &'static str, text: AnyView, controls: AnyView)
                 </h2>
                 <p class="text-13 text-ink-muted">{text}</p>
             </div>
-            <div class="grid content-start gap-4">{controls}</div>
+            <div class="grid grid-cols-1 content-start gap-4">{controls}</div>
         </section>
     }
     .into_any()
@@ -95,7 +97,7 @@ fn account_part(user: &User, refused: &Refused) -> AnyView {
     let chosen = refused.typed("time_zone").unwrap_or_else(|| user.time_zone.clone());
     let options = zones(&chosen).into_iter().map(|zone| (zone.clone(), zone.clone(), zone == chosen)).collect();
     let form = view! {
-        <form class="grid max-w-md gap-4" method="post" action="/settings">
+        <form class="grid max-w-md grid-cols-1 gap-4" method="post" action="/settings">
             <ForAccount />
             <input type="hidden" name="do" value="account" />
             <Field
@@ -121,7 +123,7 @@ fn email_part(user: &User, refused: &Refused) -> AnyView {
     let form = view! {
         <details open=is_open>
             <summary class="font-medium">"Change your e-mail"</summary>
-            <form class="grid max-w-md gap-4 pt-4" method="post" action="/settings">
+            <form class="grid max-w-md grid-cols-1 gap-4 pt-4" method="post" action="/settings">
                 <input type="hidden" name="do" value="email" />
                 <Field
                     label="New e-mail"
@@ -155,7 +157,7 @@ fn password_part(refused: &Refused) -> AnyView {
     let form = view! {
         <details open=is_open>
             <summary class="font-medium">"Change your password"</summary>
-            <form class="grid max-w-md gap-4 pt-4" method="post" action="/settings">
+            <form class="grid max-w-md grid-cols-1 gap-4 pt-4" method="post" action="/settings">
                 <input type="hidden" name="do" value="password" />
                 <Field
                     label="Present password"
@@ -181,6 +183,25 @@ fn password_part(refused: &Refused) -> AnyView {
         </details>
     };
     part("password-part", "Your password", text, form.into_any())
+}
+
+fn second_factor_part(second_factor: &SecondFactor) -> AnyView {
+    let text = "A code of an app on your phone, beside your password.".into_any();
+    let (state, label) = match second_factor {
+        SecondFactor::On { .. } => (view! { <span class="state state-positive">"On"</span> }.into_any(), "Change it"),
+        SecondFactor::Waiting { .. } => {
+            (view! { <span class="state state-caution">"Begun"</span> }.into_any(), "Go on")
+        }
+        SecondFactor::Off => (view! { <span class="state">"Off"</span> }.into_any(), "Set it up"),
+    };
+    let control = view! {
+        <p class="flex items-center gap-4">
+            {state} <a class="button" href="/settings/second-factor" aria-label=format!("{label}: second factor")>
+                {label}
+            </a>
+        </p>
+    };
+    part("second-factor", "Your second factor", text, control.into_any())
 }
 
 fn sessions_part(sessions: Vec<SignedIn>, zone: &str) -> AnyView {
@@ -242,7 +263,7 @@ fn accounts_part(accounts: Vec<Membership>, user: &User, refused: &Refused) -> A
         <ul class="card divide-y divide-line p-0">{rows}</ul>
         <details open=is_open>
             <summary class="font-medium">"Open another account"</summary>
-            <form class="grid max-w-md gap-4 pt-4" method="post" action="/settings">
+            <form class="grid max-w-md grid-cols-1 gap-4 pt-4" method="post" action="/settings">
                 <input type="hidden" name="do" value="open" />
                 <Field
                     label="Name of the new account"
@@ -325,7 +346,7 @@ async fn change(post: &Post) -> Result<&'static str> {
         "password" => {
             let new = SecretString::from(post.text("password"));
             account::change_password(server, user, (&current, &new), post.ip()?).await?;
-            crate::page::sign_in::begin(post, user).await?;
+            crate::page::sign_in::start(post, user).await?;
             Ok("password")
         }
         "end" => session::end_one(server, &user.user_id, post.text("session_id")).await.map(|()| "end"),

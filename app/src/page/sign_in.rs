@@ -8,7 +8,7 @@ use axum::response::Response;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 use secrecy::SecretString;
-use server::account::{self, User};
+use server::account::{self, SecondFactor, User, load_second_factor};
 use server::error::Result;
 use server::session;
 
@@ -75,15 +75,29 @@ pub async fn submit(post: Post) -> Response {
     let outcome = async {
         let password = SecretString::from(post.text("password"));
         let user = account::sign_in(&post.server, post.text("email"), &password, post.ip()?).await?;
-        begin(&post, &user).await?;
-        Ok(post.local_path("next", "/overview"))
+        begin(&post, &user).await
     }
     .await;
     post.answer(outcome).await
 }
 
-/// Starts the session of somebody whose password is right.
-pub async fn begin(post: &Post, user: &User) -> Result<()> {
+/// Where somebody goes whose password is right: on, or to the second step when they have a second factor.
+async fn begin(post: &Post, user: &User) -> Result<String> {
+    let next = post.local_path("next", "/overview");
+    match load_second_factor(&post.server, &user.user_id).await? {
+        SecondFactor::On { .. } => {
+            session::await_second(&post.server, &post.session, user).await?;
+            Ok(address(&next).replacen("/sign-in?", "/sign-in/code?", 1))
+        }
+        SecondFactor::Off | SecondFactor::Waiting { .. } => {
+            start(post, user).await?;
+            Ok(next)
+        }
+    }
+}
+
+/// Starts the session of somebody who has shown who they are.
+pub async fn start(post: &Post, user: &User) -> Result<()> {
     session::start(&post.session, user).await?;
     session::note_browser(&post.session, post.user_agent()).await
 }

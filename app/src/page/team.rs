@@ -32,7 +32,7 @@ pub fn TeamPage() -> impl IntoView {
         let manages = user.role.may(Permission::ManageMembers);
         let now = server.clock.now();
         Ok(view! {
-            <div class="grid gap-10">
+            <div class="grid grid-cols-1 gap-10">
                 <div class="grid gap-1">
                     <h1 class="page-title">"Team"</h1>
                     <p class="lede">{seats}</p>
@@ -45,7 +45,7 @@ pub fn TeamPage() -> impl IntoView {
                     may_not_invite(&user).into_any()
                 }}
                 {(!invitations.is_empty()).then(|| open_invitations(invitations, &user, now))}
-                <section class="grid gap-4" aria-labelledby="members">
+                <section class="grid grid-cols-1 gap-4" aria-labelledby="members">
                     <h2 class="text-20 font-semibold" id="members">
                         "Members"
                     </h2>
@@ -104,11 +104,11 @@ fn invite_form(user: &User, refused: &Refused) -> impl IntoView + use<> {
         .map(|role| (role.to_string(), format!("{}: {}", role.label(), role.summary()), role == chosen))
         .collect();
     view! {
-        <section class="card grid gap-4" aria-labelledby="invite">
+        <section class="card grid grid-cols-1 gap-4" aria-labelledby="invite">
             <h2 class="section-title" id="invite">
                 "Invite somebody"
             </h2>
-            <form class="grid items-start gap-4 sm:grid-cols-[minmax(0,1fr)_minmax(0,1fr)_auto]" method="post" action="/team">
+            <form class="grid grid-cols-1 items-start gap-4 sm:grid-cols-[minmax(0,1fr)_minmax(0,1fr)_auto]" method="post" action="/team">
                 <ForAccount />
                 <input type="hidden" name="do" value="invite" />
                 <Field
@@ -119,7 +119,7 @@ fn invite_form(user: &User, refused: &Refused) -> impl IntoView + use<> {
                     problem=refused.problem("email")
                 />
                 <Pick label="Role" name="role" options=roles />
-                <div class="sm:pt-6.5">
+                <div class="sm:pt-7">
                     <Submit label="Send the invitation" />
                 </div>
             </form>
@@ -136,7 +136,7 @@ fn may_not_invite(user: &User) -> impl IntoView + use<> {
 fn open_invitations(invitations: Vec<Invitation>, user: &User, now: Timestamp) -> impl IntoView + use<> {
     let rows = invitations.into_iter().map(|invitation| invitation_row(invitation, user, now)).collect_view();
     view! {
-        <section class="grid gap-4" aria-labelledby="invitations">
+        <section class="grid grid-cols-1 gap-4" aria-labelledby="invitations">
             <h2 class="text-20 font-semibold" id="invitations">
                 "Open invitations"
             </h2>
@@ -234,7 +234,7 @@ fn role_form(user_id: &UserId, email: &str, role: Role, user: &User) -> AnyView 
             <ForAccount />
             <input type="hidden" name="do" value="role" />
             <input type="hidden" name="user_id" value=user_id.to_string() />
-            <select class="input w-auto" name="role" aria-label=format!("Role of {email}")>
+            <select class="input input-small" name="role" aria-label=format!("Role of {email}")>
                 {options}
             </select>
             <button class="button" aria-label=format!("Save the role of {email}")>

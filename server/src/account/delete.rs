@@ -4,7 +4,7 @@
 //! that was paid disappears unless its owner said so.
 
 use super::settings::check_password;
-use super::{Permission, User};
+use super::{Permission, User, second_factor};
 use crate::db::Tx;
 use crate::error::Result;
 use crate::job::{self, Job, NewJob};
@@ -276,6 +276,7 @@ async fn belongs_somewhere(tx: &mut Tx, user_id: &UserId) -> Result<bool> {
 /// The user's row without an address or a password; sessions and links end.
 async fn forget_user(tx: &mut Tx, server: &Server, user_id: &UserId) -> Result<()> {
     session::delete_all(tx, user_id).await?;
+    second_factor::forget(tx, user_id).await?;
     for statement in ["delete from user_token where user_id = $1", "delete from email_change where user_id = $1"] {
         on_tx!(&mut *tx, conn => sqlx::query(statement).bind(user_id).execute(conn).await.map(drop))?;
     }

@@ -6,19 +6,26 @@ mod delete;
 mod email;
 mod link;
 mod reset;
+mod second_factor;
 mod settings;
 mod sign_in;
 mod sign_up;
+mod totp;
 
 pub use delete::{Confirmation, Deletion, Leftover, delete_account, delete_user, forget_texts, load_deletion};
 pub use email::Email;
 pub use link::{Purpose, issue as issue_link, sweep_expired as sweep_links};
 pub use reset::{request_password_reset, reset_password};
+pub use second_factor::{
+    SecondFactor, begin_second_factor, check_second_factor, confirm_second_factor, end_second_factor,
+    load_second_factor, renew_recovery_codes, sign_in_second,
+};
 pub(crate) use settings::issue_email_link;
 pub use settings::{change_account, change_password, confirm_new_email, request_email_change};
 pub use sign_in::sign_in;
 pub(crate) use sign_up::checked_name;
 pub use sign_up::{SignUp, sign_up, verify_email};
+pub use totp::{code_at, from_base32};
 
 use crate::clock::Clock;
 use crate::db::Tx;

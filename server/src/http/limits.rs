@@ -6,7 +6,7 @@
 use crate::account::Email;
 use crate::clock::Clock;
 use domain::denial::Denial;
-use domain::id::AccountId;
+use domain::id::{AccountId, UserId};
 use governor::clock::{Clock as _, Reference as _};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
@@ -28,6 +28,7 @@ pub struct Limits {
     reset: Limit3,
     invite_account: Limit<AccountId>,
     invite_email: Limit<Email>,
+    code: Limit<UserId>,
 }
 
 /// A limit by network, by e-mail from one network, and by e-mail.
@@ -79,6 +80,7 @@ impl Limits {
             },
             invite_account: Limit::new(clock, 50, 60),
             invite_email: Limit::new(clock, 5, 1_800),
+            code: Limit::new(clock, 10, 60),
         }
     }
 
@@ -90,6 +92,11 @@ impl Limits {
     /// Counts an attempt to sign up; each sends a mail.
     pub fn check_sign_up(&self, email: &Email, ip: IpAddr) -> Result<(), Denial> {
         self.sign_up.check(email, ip)
+    }
+
+    /// Counts a try of a second factor's code, after the password was right.
+    pub fn check_code(&self, user_id: &UserId) -> Result<(), Denial> {
+        self.code.check(user_id.clone())
     }
 
     /// Counts an invitation; each sends a mail to somebody who did not ask for it.

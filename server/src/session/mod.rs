@@ -32,8 +32,12 @@ const ABSOLUTE_SECONDS: i64 = 30 * 86_400;
 /// How exactly the last visit is kept: a session is written at most once in so long only for being used.
 const SEEN_SECONDS: i64 = 3_600;
 
+/// How long the second step of signing in may follow the first.
+const AWAITED_SECONDS: i64 = 600;
+
 const USER: &str = "user_id";
 const ACCOUNT: &str = "account_id";
+const AWAITED: &str = "awaited";
 const STARTED: &str = "started_at";
 const SEEN: &str = "seen_at";
 
@@ -63,6 +67,20 @@ pub async fn start(session: &Session, user: &User) -> Result<()> {
 pub async fn choose_account(session: &Session, account_id: &AccountId) -> Result<()> {
     session.insert(ACCOUNT, account_id).await?;
     rotate(session).await
+}
+
+/// Remembers whose password was right in this browser, for the second step of signing in. Nobody is signed in by it.
+pub async fn await_second(server: &Server, session: &Session, user: &User) -> Result<()> {
+    end(session).await?;
+    session.insert(AWAITED, (&user.user_id, server.clock.now())).await?;
+    Ok(())
+}
+
+/// Who has still to give their second factor in this browser, if the first step was not long ago.
+pub async fn load_awaited(server: &Server, session: &Session) -> Result<Option<UserId>> {
+    let awaited = session.get::<(UserId, Timestamp)>(AWAITED).await?;
+    let now = server.clock.now();
+    Ok(awaited.filter(|(_, since)| now < since.plus_seconds(AWAITED_SECONDS)).map(|(user_id, _)| user_id))
 }
 
 /// Gives the session a new id and keeps what it holds. Call it when the user's rights change.

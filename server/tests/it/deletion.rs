@@ -186,9 +186,9 @@ async fn what_stands_in_the_way_is_said_and_nothing_is_lost() {
 
         let subscribe = "insert into subscription (stripe_subscription_id, account_id, status, plan_id, key_mode, seats,
                              had_plan_id, had_key_mode, had_seats, stripe_item_id, stripe_price_id, unit_cents,
-                             catalogue_version, period_start, period_end, refreshed_at, created_at)
+                             catalogue_version, period_start, period_end, told, refreshed_at, created_at)
                          values ('sub_1', $1, 'active', 'pro', 'standard', 1, 'pro', 'standard', 1, 'si_1', 'price_1', 900,
-                             'v', 1, 2, 1, 1)";
+                             'v', 1, 2, 'nothing', 1, 1)";
         execute(world, subscribe, owner.account_id.as_str()).await;
         assert!(say(&owner, "Sam's", PASSWORD, Leftover::GiveUp).await.starts_with("A subscription is active."));
 

@@ -26,6 +26,7 @@ mod plan_table;
 mod plan_year;
 mod purchase;
 mod rates;
+mod second_factor;
 mod sessions;
 mod settings;
 mod streaming;
