@@ -14,7 +14,7 @@ test('the switch changes the prices in place, and the address remembers them', a
   await expect(plan(page, 'Team')).toContainText('$19 with your keys, 34 % less');
   await expect(page.getByRole('link', { name: 'Choose Pro' })).toHaveAttribute('href', '/plan?to=pro&mode=standard&seats=1');
 
-  await page.getByText('Your keys', { exact: true }).click();
+  await page.getByRole('radio', { name: /Your keys/ }).check();
   await expect(page).toHaveURL(/\/pricing$/);
   await expect(plan(page, 'Pro').getByText('44 % less than $9 on our keys')).toBeVisible();
   await expect(plan(page, 'Pro').getByText('$5 with your keys')).toBeHidden();
@@ -29,7 +29,7 @@ test('the switch changes the prices in place, and the address remembers them', a
 
 test('the arrow keys move the switch', async ({ page }) => {
   await page.goto('/pricing');
-  await page.getByLabel('Our keys').focus();
+  await page.getByRole('radio', { name: 'Our keys', exact: true }).focus();
   await page.keyboard.press('ArrowRight');
   await expect(page.getByRole('radio', { name: /Your keys/ })).toBeChecked();
   await expect(plan(page, 'Pro').getByText('44 % less than $9 on our keys')).toBeVisible();

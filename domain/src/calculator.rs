@@ -299,5 +299,6 @@ impl Line<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 #[path = "calculator_tests.rs"]
 mod tests;

@@ -176,7 +176,7 @@ proptest! {
     fn the_parts_add_up(plan in 0_usize..4, seats in 1_u32..50, runs in any_runs(), pack in 0_usize..6) {
         for catalogue in both() {
             let scenario = with_runs(catalogue, plan, seats, &runs, pack);
-            let estimate = estimate(&catalogue, rates(), NOW, &scenario).unwrap();
+            let estimate = estimate(catalogue, rates(), NOW, &scenario).unwrap();
             let OnOurKeys { fee, included, credit, credit_price, total } = estimate.our_keys.clone();
             prop_assert_eq!(included.checked_add(credit), Some(estimate.cost));
             prop_assert_eq!(fee.checked_add(credit_price), Some(total));
@@ -193,7 +193,7 @@ proptest! {
     fn more_work_costs_no_less(plan in 0_usize..4, runs in any_runs(), more in 0_usize..6, by in 1_u64..500) {
         for catalogue in both() {
             let total = |runs: &[u64]| {
-                let estimate = estimate(&catalogue, rates(), NOW, &with_runs(catalogue, plan, 1, runs, 1)).unwrap();
+                let estimate = estimate(catalogue, rates(), NOW, &with_runs(catalogue, plan, 1, runs, 1)).unwrap();
                 (estimate.cost, estimate.own_keys.total)
             };
             let mut more_runs = runs.clone();
@@ -208,7 +208,7 @@ proptest! {
     fn stretches_say_which_is_cheaper(plan in 0_usize..4, runs in any_runs(), pack in 0_usize..4, at in 1_i64..99_999_000) {
         for catalogue in both() {
             let scenario = with_runs(catalogue, plan, 1, &runs, pack);
-            let estimate = estimate(&catalogue, rates(), NOW, &scenario).unwrap();
+            let estimate = estimate(catalogue, rates(), NOW, &scenario).unwrap();
             let stretches = estimate.stretches();
             prop_assert_eq!(stretches.is_empty(), estimate.cost.is_zero());
             prop_assert!(stretches.windows(2).all(|pair| pair[0].from < pair[1].from && pair[0].cheaper != pair[1].cheaper));
