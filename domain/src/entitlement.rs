@@ -20,7 +20,10 @@ pub struct Entitlements {
     pub key_mode: String,
     /// As Stripe says it; `None` without a subscription.
     pub subscription: Option<String>,
+    /// Whether the plan is sold by the seat, and its limits are counted by the seat.
+    pub per_seat: bool,
     pub seats: u32,
+    /// The members of the account.
     pub seats_used: u32,
     pub period_start: Timestamp,
     pub period_end: Timestamp,
@@ -104,10 +107,11 @@ impl DailySpend {
     }
 }
 
-/// The catalogue's models that the plan's allowance pays for, and the others.
+/// The catalogue's models that the plan's allowance pays for, and the others. A plan without executions pays for none.
 pub fn models(catalogue: &Catalogue, plan: &Plan) -> (Vec<ModelId>, Vec<ModelId>) {
+    let includes_any = plan.limits.executions_a_month != Allowance::AtMost(0);
     let (included, not): (Vec<_>, Vec<_>) =
-        catalogue.models.iter().partition(|model| in_allowance(plan, model).is_ok());
+        catalogue.models.iter().partition(|model| includes_any && in_allowance(plan, model).is_ok());
     let ids = |models: Vec<&crate::catalogue::Model>| models.into_iter().map(|model| model.id.clone()).collect();
     (ids(included), ids(not))
 }

@@ -16,7 +16,7 @@ crate::text_enum! {
     PayPerUse {
         /// The plan is funded by credits: a balance is enough.
         Always = "always",
-        /// Where the user switched pay-per-use on; it is off at first.
+        /// Unless the account lets only its plan pay. Buying credit is the consent: there is none to spend before.
         OptIn = "opt_in",
         Never = "never",
     }

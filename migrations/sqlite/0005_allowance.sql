@@ -38,8 +38,8 @@ create table platform_day (
     constraint platform_day_never_negative check (spent_nanos >= 0 and held_nanos >= 0)
 ) strict, without rowid;
 
--- One trial for each person: `person` is the verified e-mail in one spelling, `card_fingerprint` Stripe's name of the
--- card. `attempt` is 1, and one more for each appeal that was granted.
+-- One trial for each person: `person` is the SHA-256 of the verified e-mail in one spelling, so that it outlives the user
+-- without saying who it was; `card_fingerprint` is Stripe's name of the card. `attempt` is 1, and one more for each appeal that was granted.
 create table trial (
     trial_id         text    not null,
     account_id       text    not null,

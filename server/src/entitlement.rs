@@ -35,6 +35,7 @@ pub async fn load(server: &Server, account_id: &AccountId) -> Result<Entitlement
         catalogue_version: current.catalogue_version.clone(),
         key_mode: current.key_mode.to_string(),
         subscription: current.status.map(|status| status.to_string()),
+        per_seat: standing.own.per_seat,
         seats: current.seats,
         seats_used: u32::try_from(members).map_err(|error| Error::internal("count of members", error))?,
         period_start: rule.period_start,

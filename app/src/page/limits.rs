@@ -62,31 +62,33 @@ pub fn LimitsPage() -> impl IntoView {
 fn meters(now: &Entitlements, zone: &str) -> impl IntoView + use<> {
     let executions = now.executions;
     let left = match (executions.left, executions.limit) {
+        (Some(_), Some(0)) => "None".to_owned(),
         (Some(left), Some(limit)) => format!("{} of {} left", grouped(left), grouped(limit)),
         (None, _) | (_, None) => "No limit".to_owned(),
     };
-    let begins_again = view! {
-        {format!("{} used; it begins again ", grouped(executions.used))}
-        <When at=now.period_end zone=zone.to_owned() />
+    let begins_again = if executions.limit == Some(0) {
+        view! { "Credits pay for every run on this plan." }.into_any()
+    } else {
+        view! {
+            {format!("{} used; it begins again ", grouped(executions.used))}
+            <When at=now.period_end zone=zone.to_owned() />
+        }
+        .into_any()
     };
-    let bar = executions.limit.map(|limit| {
+    let bar = executions.limit.filter(|limit| *limit > 0).map(|limit| {
         let as_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         share(as_i64(executions.used), as_i64(limit))
     });
-    let pace = now.throttle.map_or_else(
-        || "Runs are not slowed down.".to_owned(),
-        |throttle| {
-            let slow = if throttle.is_slow { "Slowed down now: " } else { "" };
-            let (a_minute, after) = (grouped(throttle.to_a_minute), grouped(throttle.after));
-            format!("{slow}{a_minute} a minute after {after} runs of the period.")
-        },
-    );
-    let seats = format!("{} of {} used", now.seats_used, now.seats);
+    let (seats, seats_foot) = if now.per_seat {
+        (format!("{} of {}", now.seats_used, now.seats), "Members and paid seats; the limits are counted by the seat.")
+    } else {
+        (now.seats_used.to_string(), "This plan is not sold by the seat.")
+    };
     view! {
         <section class="grid items-start gap-8 sm:grid-cols-2 lg:grid-cols-3" aria-label="Use of the plan">
-            {meter("Runs the plan pays for", left, bar, begins_again.into_any())}
+            {meter("Runs the plan pays for", left, bar, begins_again)}
             {daily(now.daily_spend, zone)}
-            {meter("Seats", seats, None, view! { {pace} }.into_any())}
+            {meter("Members", seats, None, view! { {seats_foot} }.into_any())}
         </section>
     }
 }
@@ -133,10 +135,19 @@ fn facts(now: &Entitlements, catalogue: &Catalogue) -> impl IntoView + use<> {
     let number = |number: Option<u64>| number.map_or_else(|| "unlimited".to_owned(), grouped);
     let hours = now.log_retention_hours;
     let kept = if hours % 24 == 0 && hours > 24 { format!("{} days", hours / 24) } else { format!("{hours} hours") };
+    let pace = now.throttle.map_or_else(
+        || "not slowed down".to_owned(),
+        |throttle| {
+            let slow = if throttle.is_slow { "slowed down now: " } else { "" };
+            let (a_minute, after) = (grouped(throttle.to_a_minute), grouped(throttle.after));
+            format!("{slow}{a_minute} a minute after {after} runs of the period")
+        },
+    );
     let rows = [
-        ("Models the plan pays for", names(&now.models_included, catalogue)),
-        ("Models paid from credits", names(&now.models_not_included, catalogue)),
-        ("Tokens of one run, input and output", grouped(now.execution_tokens)),
+        ("Paid by the plan", names(&now.models_included, catalogue)),
+        ("Paid from credits", names(&now.models_not_included, catalogue)),
+        ("Pace", pace),
+        ("Tokens of a run", grouped(now.execution_tokens)),
         ("Running agents", number(now.running_agents)),
         ("Sandbox tries a day", number(now.sandbox_tries_a_day)),
         ("Logs are kept", kept),
@@ -174,6 +185,7 @@ const fn choice_words(pay_with: PayWith) -> (&'static str, &'static str) {
 /// The choice, where the plan leaves one.
 fn who_pays(now: &Entitlements, catalogue: &Catalogue, may_choose: bool) -> Option<AnyView> {
     let pay_per_use = catalogue.plan(&now.plan).map_or(PayPerUse::OptIn, |plan| plan.pay_per_use);
+    // Elsewhere there is nothing to choose.
     if pay_per_use != PayPerUse::OptIn {
         return None;
     }

@@ -32,7 +32,7 @@ pub fn OverviewPage() -> impl IntoView {
         let has_run = !runs.is_empty();
         let recent = if has_run {
             runs_table(runs, &catalogue, &user.time_zone).into_any()
-        } else if balance.total().is_positive() {
+        } else if balance.total().is_positive() || now.executions.left != Some(0) {
             view! {
                 <Empty
                     title="Nothing ran yet"
@@ -44,9 +44,9 @@ pub fn OverviewPage() -> impl IntoView {
         } else {
             view! {
                 <Empty
-                    title="Nothing ran yet"
-                    text="Your plan pays for the first runs. Choose a task, see what it will cost, and run it."
-                    action=("/tasks", "Choose a task")
+                    title="Start with some credit"
+                    text="Tasks are paid from credit. The smallest pack is enough for dozens of them, and what you buy never expires."
+                    action=("/credits#packs", "Buy credit")
                 />
             }
             .into_any()
@@ -101,6 +101,7 @@ fn balance_notice(balance: &Balance, low: Usd) -> Option<AnyView> {
 /// What is left of the plan, and the way to all of it.
 fn plan_line(now: &Entitlements) -> impl IntoView + use<> {
     let left = match (now.executions.left, now.executions.limit) {
+        (Some(_), Some(0)) => "credits pay for every run".to_owned(),
         (Some(left), Some(limit)) => format!("{} of {} runs left", grouped(left), grouped(limit)),
         (None, _) | (_, None) => "no limit of runs".to_owned(),
     };

@@ -8,7 +8,7 @@ use crate::{Server, on_read, on_tx};
 use domain::denial::Denial;
 use domain::id::UserId;
 use domain::time::Timestamp;
-use domain::trial::{AppealState, person};
+use domain::trial::AppealState;
 
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 1_000;
@@ -43,7 +43,7 @@ pub async fn appeal(server: &Server, user: &User, reason: &str) -> Result<()> {
         .bind(server.clock.new_id())
         .bind(&user.account_id)
         .bind(&user.user_id)
-        .bind(person(&user.email))
+        .bind(super::person_of(&user.email))
         .bind(reason.replace('\0', ""))
         .bind(server.clock.now())
         .execute(conn)
