@@ -49,7 +49,8 @@ create index subscription_due on subscription (look_at) where look_at is not nul
 
 -- A change that somebody asked for, from its preview to its end. The id was made when the form was rendered, and is the
 -- idempotency key at Stripe, so a second click is the same change. `proration_at` is the moment that the preview was
--- computed for, `preview_cents` what it said; a change that would cost something else is refused.
+-- computed for, `preview_cents` what it said; a change that would cost something else is refused. `trial_days` are days
+-- that cost nothing before the first payment.
 create table plan_change (
     plan_change_id    text   not null,
     account_id        text   not null,
@@ -60,7 +61,7 @@ create table plan_change (
     seats             bigint not null,
     preview_cents     bigint,
     proration_at      bigint,
-    promotion_code    text,
+    trial_days        bigint,
     state             text   not null,
     stripe_session_id text,
     problem           text,
@@ -124,3 +125,18 @@ create table stripe_price (
     constraint stripe_price_key_mode_known check (key_mode in ('standard', 'byok'))
 );
 create index stripe_price_plan on stripe_price (plan_id, key_mode);
+
+-- What a meter at Stripe is told: how many executions an account had in an hour. Off the money path; an hour is told once.
+create table meter_event (
+    account_id text    not null,
+    hour       bigint not null,
+    executions bigint not null,
+    state      text    not null,
+    problem    text,
+    created_at bigint not null,
+    sent_at    bigint,
+    constraint meter_event_pk primary key (account_id, hour),
+    constraint meter_event_account_fk foreign key (account_id) references account (account_id),
+    constraint meter_event_state_known check (state in ('open', 'sent', 'failed'))
+);
+create index meter_event_open on meter_event (hour) where state = 'open';

@@ -42,6 +42,9 @@ pub struct Settings {
     /// Whether Stripe computes taxes on plans: `off`, or `automatic` by the buyer's address (needs Stripe Tax).
     #[arg(long, env = "STRIPE_TAX", default_value = "off", value_parser = ["off", "automatic"])]
     pub stripe_tax: String,
+    /// The event name of a meter at Stripe that is told how many executions each hour had; unset, nothing is told.
+    #[arg(long, env = "STRIPE_METER")]
+    pub stripe_meter: Option<String>,
     /// Our own Anthropic key; unset, its models are not offered.
     #[arg(long, env = "TOKENBANK_ANTHROPIC_API_KEY", hide_env_values = true)]
     pub anthropic_api_key: Option<SecretString>,
@@ -106,6 +109,8 @@ pub struct Stripe {
     pub live: bool,
     /// Stripe computes taxes on plans.
     pub automatic_tax: bool,
+    /// The meter that is told what was run.
+    pub meter: Option<String>,
 }
 
 /// A provider of models: where it is, and our own key if we have one.
@@ -169,6 +174,7 @@ impl Settings {
                 api_url: with_slash(&self.stripe_api_url),
                 live: false,
                 automatic_tax: self.stripe_tax == "automatic",
+                meter: self.stripe_meter.clone(),
             },
             anthropic: Upstream { url: self.anthropic_url, key: None },
             openai: Upstream { url: self.openai_url, key: None },
@@ -262,6 +268,7 @@ impl Settings {
                 api_url: with_slash(&self.stripe_api_url),
                 live,
                 automatic_tax: self.stripe_tax == "automatic",
+                meter: self.stripe_meter.clone(),
             },
             anthropic: Upstream {
                 url: self.anthropic_url.trim_end_matches('/').to_owned(),

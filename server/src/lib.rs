@@ -30,6 +30,7 @@ pub mod subscription;
 pub mod task;
 pub mod trial;
 pub mod usage;
+pub mod usage_mirror;
 
 use arc_swap::ArcSwap;
 use clock::Clock;

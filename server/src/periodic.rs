@@ -1,7 +1,9 @@
 //! Owns: what is swept every few seconds or minutes, on each node: expired holds, unpaid purchases, old sessions.
 //! Does not own: the sweeps themselves. Invariant: each is safe to run on several nodes at once.
 
-use crate::{Server, account, catalogue, job, ledger, purchase, rate, session, stripe, subscription, trial};
+use crate::{
+    Server, account, catalogue, job, ledger, purchase, rate, session, stripe, subscription, trial, usage_mirror,
+};
 use std::future::Future;
 use std::time::Duration;
 
@@ -23,6 +25,9 @@ pub async fn work(server: Server) {
         }),
         every(&server, Duration::from_secs(300), "fetch lost events", || async {
             stripe::inbox::fetch_missed(&server).await.map(drop)
+        }),
+        every(&server, Duration::from_secs(600), "tell the meter", || async {
+            usage_mirror::mirror(&server).await.map(drop)
         }),
         every(&server, Duration::from_secs(600), "sweep sessions", || session::sweep_expired(&server)),
         every(&server, Duration::from_secs(60), "reload rates", || rate::refresh(&server)),

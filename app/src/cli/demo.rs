@@ -142,6 +142,7 @@ fn demo_config(
             api_url: format!("{}/stripe/", sandbox.url),
             live: false,
             automatic_tax: false,
+            meter: None,
         },
         anthropic: upstream("anthropic"),
         openai: upstream("openai"),

@@ -77,6 +77,13 @@ pub async fn sync_stripe(settings: Settings, dry_run: bool) -> Result<Outcome, P
     Ok(if found { Outcome::Found } else { Outcome::Done })
 }
 
+pub async fn replay_usage(settings: &Settings) -> Result<Outcome, Problem> {
+    let server = open(settings).await?;
+    let count = server::usage_mirror::replay_failed(&server).await?;
+    say(&format!("{count} hours will be told again."));
+    Ok(Outcome::Done)
+}
+
 pub async fn create_admin(settings: Settings, email: &str) -> Result<Outcome, Problem> {
     let server = open(&settings).await?;
     let mut password = String::new();

@@ -97,6 +97,11 @@ enum StripeCommand {
         #[command(flatten)]
         settings: Box<Settings>,
     },
+    /// Tell the meter (STRIPE_METER) again what it refused, with the running server's next sweep.
+    ReplayUsage {
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -173,6 +178,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 manage::import_rates(&settings, &file, apply).await
             }
             Command::Stripe(StripeCommand::Sync { dry_run, settings }) => manage::sync_stripe(*settings, dry_run).await,
+            Command::Stripe(StripeCommand::ReplayUsage { settings }) => manage::replay_usage(&settings).await,
             Command::Admin(AdminCommand::Create { email, settings }) => manage::create_admin(*settings, &email).await,
             Command::ApiKey(ApiKeyCommand::Create { email, name, settings }) => {
                 manage::create_api_key(&settings, &email, &name).await

@@ -9,15 +9,15 @@ use crate::ui::notice::{Notice, Tone};
 use crate::ui::plan::{day, dollars, invoice_table, terms_text};
 use crate::visitor::signed_in;
 use axum::response::Response;
-use domain::catalogue::Catalogue;
+use domain::catalogue::{Catalogue, TrialKind};
 use domain::id::{PlanChangeId, PlanId};
 use domain::member::Permission;
 use domain::subscription::{KeyMode, Standing, SubscriptionStatus, Terms};
 use leptos::prelude::*;
-use leptos_meta::Meta;
 use leptos_router::hooks::use_query_map;
 use server::account::User;
 use server::subscription::{self, Live, PlanView, Proposal, StoredInvoice};
+use server::trial;
 
 /// Invoices on the page; older ones are in Stripe's portal.
 const INVOICES: i64 = 24;
@@ -36,16 +36,33 @@ pub fn PlanPage() -> impl IntoView {
         let may_change = user.require(Permission::ManageBilling).is_ok();
         let chosen = Chosen::read(&query, &refused, &view);
         let form_id = || PlanChangeId::new(server.clock.new_id());
-        let came_back = query.get("subscribed").is_some();
+        let came_back = query.get("subscribed").map(PlanChangeId::new);
+        let refusal = match &came_back {
+            Some(id) => subscription::load_refusal(&server, &user.account_id, id).await?,
+            None => None,
+        };
+        let came_back = came_back.is_some();
+        let offer = if may_change && view.live.is_none() && trial::list_offers(&server, &user).await?.1.is_none() {
+            catalogue.trial(TrialKind::ManagedWithCard)
+        } else {
+            None
+        };
         let now = server.clock.now();
 
         Ok(view! {
             <div class="grid gap-10">
                 {head(&catalogue, &view, &user)} {refused.notice(&["seats", "plan"])}
                 {notices(&query.get("done"), query.get("cancelled").is_some(), came_back, &view)}
-                {facts(&catalogue, &view, &user)}
+                {refusal
+                    .map(|problem| {
+                        view! {
+                            <Notice tone=Tone::Danger title="Your plan did not begin, and nothing was charged">
+                                {problem}
+                            </Notice>
+                        }
+                    })} {facts(&catalogue, &view, &user)}
                 {(may_change && is_open(&view))
-                    .then(|| change_form(&catalogue, &view, &chosen, &refused, &form_id(), now))}
+                    .then(|| change_form((&catalogue, offer), &view, &chosen, &refused, &form_id(), now))}
                 {invoice_section(invoices, &user)}
                 {view.live.as_ref().filter(|_| may_change).map(|live| payment(live, &form_id(), &user))}
                 {(!may_change).then(|| view! { <p class="lede">"Owners, admins and billing members change the plan."</p> })}
@@ -65,7 +82,7 @@ fn is_open(view: &PlanView) -> bool {
 fn head(catalogue: &Catalogue, view: &PlanView, user: &User) -> AnyView {
     let zone = &user.time_zone;
     let line = match &view.live {
-        None => "You pay for no plan. What you run is paid from your credit.".to_owned(),
+        None => "You pay for no plan; the limits of the free plan count.".to_owned(),
         Some(live) => match (live.standing, live.cancels_at) {
             (Standing::Suspended, _) => "Suspended: a payment is missing, and the free plan's limits apply.".to_owned(),
             (Standing::Grace { until }, _) => {
@@ -100,7 +117,7 @@ fn head(catalogue: &Catalogue, view: &PlanView, user: &User) -> AnyView {
 fn notices(done: &Option<String>, cancelled: bool, came_back: bool, view: &PlanView) -> AnyView {
     if came_back && view.live.is_none() && view.pending.is_some() {
         return view! {
-            <Meta http_equiv="refresh" content=LOOK_AGAIN />
+            <meta http-equiv="refresh" content=LOOK_AGAIN />
             <Notice tone=Tone::Info title="Waiting for Stripe">
                 "Your plan begins when Stripe confirms the payment, usually within seconds. This page looks again by itself."
             </Notice>
@@ -261,7 +278,12 @@ pub async fn submit(post: Post) -> Response {
                     key_mode: post.text("mode").parse().unwrap_or(KeyMode::Standard),
                     seats: post.text("seats").trim().parse().unwrap_or(1),
                 };
-                Ok(match subscription::propose(server, user, &to, &form_id).await? {
+                let proposal = if post.text("trial").is_empty() {
+                    subscription::propose(server, user, &to, &form_id).await
+                } else {
+                    subscription::propose_trial(server, user, &to, &form_id).await
+                };
+                Ok(match proposal? {
                     Proposal::Same => "/plan?done=same".to_owned(),
                     Proposal::Checkout { url } => url,
                     Proposal::Confirm => format!("/plan/change/{form_id}"),

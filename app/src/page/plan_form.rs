@@ -4,7 +4,7 @@ use crate::post::Refused;
 use crate::ui::form::{Field, Submit};
 use crate::ui::money::{Digits, text};
 use crate::ui::plan::dollars;
-use domain::catalogue::Catalogue;
+use domain::catalogue::{Catalogue, Trial};
 use domain::id::{PlanChangeId, PlanId};
 use domain::plan::Plan;
 use domain::subscription::KeyMode;
@@ -34,7 +34,7 @@ impl Chosen {
 
 /// The form itself; it posts to the page of the plan.
 pub fn change_form(
-    catalogue: &Catalogue,
+    (catalogue, trial): (&Catalogue, Option<&Trial>),
     view: &PlanView,
     chosen: &Chosen,
     refused: &Refused,
@@ -98,11 +98,34 @@ pub fn change_form(
                         problem=refused.problem("seats")
                     />
                 </div>
+                {trial.map(|trial| trial_choice(catalogue, trial, refused))}
                 <p>
                     <Submit label=label />
                 </p>
             </form>
         </section>
+    }
+    .into_any()
+}
+
+/// The trial with a card, with what happens at its end.
+fn trial_choice(catalogue: &Catalogue, trial: &Trial, refused: &Refused) -> AnyView {
+    let plans: Vec<&str> =
+        trial.plans.iter().filter_map(|id| catalogue.plan(id)).map(|plan| plan.name.as_str()).collect();
+    let with = if plans.is_empty() { String::new() } else { format!(" With {}.", plans.join(" or ")) };
+    let label = format!("Begin with a trial: {} days and {} of credit", trial.days, text(trial.amount, Digits::Cents));
+    view! {
+        <label class="flex items-start gap-3">
+            <input class="mt-1" type="checkbox" name="trial" value="1" checked=refused.typed("trial").is_some() />
+            <span class="grid">
+                <span class="font-medium">{label}</span>
+                <span class="text-13 text-ink-muted">
+                    {format!(
+                        "Nothing is paid today.{with} Your card is charged when the trial ends, unless you end the plan before.",
+                    )}
+                </span>
+            </span>
+        </label>
     }
     .into_any()
 }

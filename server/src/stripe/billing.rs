@@ -12,6 +12,7 @@ use domain::id::{AccountId, PlanChangeId};
 use domain::time::Timestamp;
 use std::collections::HashMap;
 use stripe::StripeRequest as _;
+use stripe_billing::billing_meter_event::CreateBillingMeterEvent;
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::{
     CreatePreviewInvoice, CreatePreviewInvoiceSubscriptionDetails, CreatePreviewInvoiceSubscriptionDetailsItems,
@@ -71,7 +72,34 @@ pub struct ItemChange<'a> {
     pub settle: Settle,
 }
 
+/// What was used in an hour, for a meter of Stripe's.
+#[derive(Clone, Debug)]
+pub struct MeterEvent<'a> {
+    /// The meter's event name.
+    pub name: &'a str,
+    /// Stripe takes one event for each.
+    pub identifier: String,
+    pub customer_id: &'a CustomerId,
+    pub value: i64,
+    pub at: Timestamp,
+}
+
 impl Client {
+    /// Tells a meter. `Refused` with "already exists" when it was told before.
+    pub async fn tell_meter(&self, event: &MeterEvent<'_>) -> Result<(), Failure> {
+        let payload = HashMap::from([
+            ("stripe_customer_id".to_owned(), event.customer_id.to_string()),
+            ("value".to_owned(), event.value.to_string()),
+        ]);
+        let request = CreateBillingMeterEvent::new(event.name, payload)
+            .identifier(event.identifier.as_str())
+            .timestamp(event.at.seconds());
+        let strategy = idempotent(&format!("meter:{}", event.identifier))?;
+        self.send("tell a meter", || request.customize().request_strategy(strategy.clone()).send(&self.stripe))
+            .await
+            .map(drop)
+    }
+
     /// The product with this id, made if it is missing; whether it was made.
     pub async fn ensure_product(&self, product_id: &ProductId, name: &str, description: &str) -> Result<bool, Failure> {
         if self.has_product(product_id).await? {
@@ -163,7 +191,8 @@ impl Client {
 
     /// The subscription as it is now.
     pub async fn load_subscription(&self, subscription_id: &SubscriptionId) -> Result<Subscription, Failure> {
-        let request = RetrieveSubscription::new(subscription_id.as_str());
+        let request =
+            RetrieveSubscription::new(subscription_id.as_str()).expand(vec!["default_payment_method".to_owned()]);
         let sub = self.send("read a subscription", || request.send(&self.stripe)).await?;
         Subscription::from_stripe(sub)
     }

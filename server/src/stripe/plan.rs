@@ -81,6 +81,8 @@ pub struct Subscription {
     pub trial_end: Option<Timestamp>,
     pub cancels_at: Option<Timestamp>,
     pub had: Option<Had>,
+    /// The same for the same card, whoever pays with it.
+    pub card_fingerprint: Option<String>,
     pub live: bool,
     pub created_at: Timestamp,
     pub ended_at: Option<Timestamp>,
@@ -95,6 +97,7 @@ impl Subscription {
             start: Timestamp::from_seconds(item.current_period_start),
             end: Timestamp::from_seconds(item.current_period_end),
         };
+        let card = sub.default_payment_method.as_ref().and_then(|method| method.as_object()?.card.as_ref());
         let at_end = sub.cancel_at_period_end.then_some(period.end);
         Ok(Subscription {
             subscription_id: SubscriptionId::new(sub.id.as_str()),
@@ -111,6 +114,7 @@ impl Subscription {
             cancels_at: sub.cancel_at.map(Timestamp::from_seconds).or(at_end),
             // After a renewal only what is billed is had.
             had: Had::from_metadata(&sub.metadata).filter(|had| had.until > period.start),
+            card_fingerprint: card.and_then(|card| card.fingerprint.clone()),
             live: sub.livemode,
             created_at: Timestamp::from_seconds(sub.created),
             ended_at: sub.ended_at.map(Timestamp::from_seconds),

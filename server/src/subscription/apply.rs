@@ -7,12 +7,14 @@ use super::dunning::{self, Told};
 use super::price::{self, PriceRow};
 use super::{invoice, row};
 use crate::db::{Tx, breaks_unique};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stripe::Failure;
 use crate::stripe::object::{Checkout, CheckoutState, CustomerId};
 use crate::stripe::plan::{Invoice, InvoiceStatus, Subscription, SubscriptionId};
+use crate::trial::{self, Beginner};
 use crate::{Server, on_read, on_tx};
-use domain::id::{AccountId, PlanChangeId, PlanId};
+use domain::denial::Denial;
+use domain::id::{AccountId, PlanChangeId, PlanId, UserId};
 use domain::subscription::{Standing, SubscriptionStatus, Terms, standing};
 use domain::time::Timestamp;
 
@@ -73,7 +75,15 @@ pub async fn refresh(server: &Server, subscription_id: &SubscriptionId) -> Resul
     }
     set_plan(&mut tx, server, &account_id, &seen).await?;
     finish_change(&mut tx, server, &seen).await?;
-    dunning::tell(&mut tx, server, &account_id, subscription_id, seen.told).await?;
+    let told = dunning::tell(&mut tx, server, &account_id, subscription_id, seen.told).await?;
+    match begin_or_convert(&mut tx, server, &account_id, &seen, told).await {
+        Ok(()) => {}
+        Err(Error::Denied(denial)) => {
+            tx.rollback().await?;
+            return refuse_trial(server, &seen, &denial).await;
+        }
+        Err(error) => return Err(error),
+    }
     tx.commit().await?;
     server.wake_jobs.notify_one();
     Ok(Applied::Stored)
@@ -288,7 +298,7 @@ async fn store(
         .bind(asked_at)
         .bind(sub.created_at)
         .bind(sub.ended_at)
-        .bind(seen.told.as_str())
+        .bind(Told::Nothing.as_str())
         .fetch_optional(conn)
         .await
     })?;
@@ -321,9 +331,51 @@ async fn set_plan(tx: &mut Tx, server: &Server, account_id: &AccountId, seen: &S
     Ok(())
 }
 
+/// A trial with a card begins with its subscription, and is converted when that is paid for. Denials: `TrialTaken` and
+/// the like; then nothing of this may be committed.
+async fn begin_or_convert(tx: &mut Tx, server: &Server, account_id: &AccountId, seen: &Seen, told: Told) -> Result<()> {
+    match (seen.sub.status, seen.sub.trial_end, &seen.sub.plan_change_id) {
+        (SubscriptionStatus::Active, Some(_), _) => trial::convert(tx, &server.clock, account_id).await,
+        (SubscriptionStatus::Trialing, Some(ends_at), Some(plan_change_id)) if told == Told::Nothing => {
+            let person: Option<(UserId, String)> = on_tx!(&mut *tx, conn => {
+                sqlx::query_as(
+                    r#"select u.user_id, u.email
+                       from   plan_change c
+                       join   "user" u on u.user_id = c.user_id
+                       where  c.plan_change_id = $1 and c.account_id = $2"#,
+                )
+                .bind(plan_change_id)
+                .bind(account_id)
+                .fetch_optional(conn)
+                .await
+            })?;
+            let (Some((user_id, email)), Some(card)) = (person, &seen.sub.card_fingerprint) else { return Ok(()) };
+            let beginner = Beginner { account_id: account_id.clone(), user_id, email, plan: seen.had.plan.clone() };
+            trial::begin_with_card(tx, server, beginner, (card, ends_at)).await
+        }
+        (_, _, _) => Ok(()),
+    }
+}
+
+/// This person or card has had a trial: the subscription ends before anything is charged, and its change says why.
+async fn refuse_trial(server: &Server, seen: &Seen, denial: &Denial) -> Result<Applied> {
+    let subscription_id = &seen.sub.subscription_id;
+    tracing::warn!(%subscription_id, code = denial.code(), "a trial with a card is refused");
+    match server.stripe.end_subscription(subscription_id).await {
+        Ok(()) | Err(Failure::Missing) => {}
+        Err(failure) => return Err(failure.into()),
+    }
+    if let Some(plan_change_id) = &seen.sub.plan_change_id {
+        end_change(server, plan_change_id, "failed", Some(&denial.sentence())).await?;
+    }
+    Box::pin(refresh(server, subscription_id)).await
+}
+
 /// The change that began it is done.
 async fn finish_change(tx: &mut Tx, server: &Server, seen: &Seen) -> Result<()> {
-    let Some(plan_change_id) = &seen.sub.plan_change_id else { return Ok(()) };
+    let Some(plan_change_id) = seen.sub.plan_change_id.as_ref().filter(|_| !seen.sub.status.is_over()) else {
+        return Ok(());
+    };
     on_tx!(tx, conn => {
         sqlx::query(
             "update plan_change

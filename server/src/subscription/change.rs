@@ -10,7 +10,8 @@ use crate::account::User;
 use crate::error::{Error, Result};
 use crate::stripe::billing::{ItemChange, Settle};
 use crate::stripe::plan::Invoice;
-use crate::{on_read, on_tx};
+use crate::{on_read, on_tx, trial};
+use domain::catalogue::TrialKind;
 use domain::denial::Denial;
 use domain::id::{AccountId, PlanChangeId};
 use domain::member::Permission;
@@ -61,6 +62,7 @@ pub(super) struct ChangeRow {
     pub seats: i64,
     pub preview_cents: Option<Cents>,
     pub proration_at: Option<Timestamp>,
+    pub trial_days: Option<i64>,
     pub state: String,
     pub problem: Option<String>,
     pub created_at: Timestamp,
@@ -73,6 +75,42 @@ pub(super) struct ChangeRow {
 /// Denials: `RoleMayNot`, `AccountFrozen`, `NotFound` (no such plan, or by agreement), `Invalid` (seats, or an id that is
 /// not ours), `NoUsableKey`, `Conflict` (a payment is missing, a change or an end is chosen already), `Upstream`.
 pub async fn propose(server: &Server, user: &User, to: &Terms, plan_change_id: &PlanChangeId) -> Result<Proposal> {
+    propose_after(server, user, to, plan_change_id, None).await
+}
+
+/// Proposes a first subscription that begins with the catalogue's trial with a card: nothing is paid until it ends.
+/// Denials: as of [`propose`], `TrialNotOffered` (or not with this plan, or there is a subscription), `TrialTaken`.
+pub async fn propose_trial(
+    server: &Server,
+    user: &User,
+    to: &Terms,
+    plan_change_id: &PlanChangeId,
+) -> Result<Proposal> {
+    let refused = |why: &str| Denial::TrialNotOffered { why: why.to_owned() };
+    let catalogue = server.catalogue.load_full();
+    let offer = catalogue.trial(TrialKind::ManagedWithCard).ok_or_else(|| refused("it is not offered here"))?;
+    if !offer.plans.is_empty() && !offer.plans.contains(&to.plan) {
+        return Err(refused("it is not offered with this plan").into());
+    }
+    if !user.email_verified {
+        return Err(refused("confirm your e-mail first").into());
+    }
+    if row::load_live(server, &user.account_id).await?.is_some() {
+        return Err(refused("it is for a first plan").into());
+    }
+    if let (_, Some(denial)) = trial::list_offers(server, user).await? {
+        return Err(denial.into());
+    }
+    propose_after(server, user, to, plan_change_id, Some(offer.days)).await
+}
+
+async fn propose_after(
+    server: &Server,
+    user: &User,
+    to: &Terms,
+    plan_change_id: &PlanChangeId,
+    trial_days: Option<u32>,
+) -> Result<Proposal> {
     user.require(Permission::ManageBilling)?;
     check_id(plan_change_id)?;
     check_not_frozen(server, &user.account_id).await?;
@@ -83,15 +121,16 @@ pub async fn propose(server: &Server, user: &User, to: &Terms, plan_change_id: &
     let (change, _) = decide(server, live.as_ref(), &to)?;
     match (change, &live) {
         (Change::None, _) => Ok(Proposal::Same),
-        (Change::Subscribe, _) | (_, None) => {
-            checkout::open(server, user, &to, plan, plan_change_id).await.map(|url| Proposal::Checkout { url })
-        }
+        (Change::Subscribe, _) | (_, None) => checkout::open(server, user, (&to, plan), plan_change_id, trial_days)
+            .await
+            .map(|url| Proposal::Checkout { url }),
         (Change::Cancel, Some(_)) => Ok(Proposal::Cancel),
         (Change::Now | Change::NowWithCredit | Change::AtPeriodEnd, Some(live)) => {
             let price = price::price_of(server, plan, to.key_mode).await?;
             let at = whole_seconds(server.clock.now()).max(live.period.start).min(live.period.end);
             let invoice = ask(server, live, &price, &to, change, at).await?;
-            insert(server, user, change, &to, plan_change_id, Some((total(change, &invoice), at))).await?;
+            let shown = Shown::Preview { cents: total(change, &invoice), at };
+            insert(server, user, change, &to, plan_change_id, shown).await?;
             Ok(Proposal::Confirm)
         }
     }
@@ -265,6 +304,15 @@ async fn check_not_frozen(server: &Server, account_id: &AccountId) -> Result<()>
     }
 }
 
+/// What was shown before it is confirmed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shown {
+    /// What a change costs, computed for a moment.
+    Preview { cents: Cents, at: Timestamp },
+    /// Stripe's page shows it, after so many days that cost nothing.
+    Checkout { trial_days: Option<u32> },
+}
+
 /// Keeps the proposal; the same id again keeps the first one, unless it is somebody else's or for something else.
 pub(super) async fn insert(
     server: &Server,
@@ -272,8 +320,12 @@ pub(super) async fn insert(
     change: Change,
     to: &Terms,
     plan_change_id: &PlanChangeId,
-    shown: Option<(Cents, Timestamp)>,
+    shown: Shown,
 ) -> Result<()> {
+    let (cents, at, trial_days) = match shown {
+        Shown::Preview { cents, at } => (Some(cents), Some(at), None),
+        Shown::Checkout { trial_days } => (None, None, trial_days),
+    };
     let kind = match change {
         Change::Subscribe | Change::None => "subscribe",
         Change::Now => "now",
@@ -285,8 +337,8 @@ pub(super) async fn insert(
     on_tx!(&mut tx, conn => {
         sqlx::query(
             "insert into plan_change (plan_change_id, account_id, user_id, kind, plan_id, key_mode, seats, preview_cents,
-                                      proration_at, state, created_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'pending', $10)
+                                      proration_at, trial_days, state, created_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $11)
              on conflict (plan_change_id) do nothing",
         )
         .bind(plan_change_id)
@@ -296,8 +348,9 @@ pub(super) async fn insert(
         .bind(&to.plan)
         .bind(to.key_mode.as_str())
         .bind(i64::from(to.seats))
-        .bind(shown.map(|(cents, _)| cents))
-        .bind(shown.map(|(_, at)| at))
+        .bind(cents)
+        .bind(at)
+        .bind(trial_days.map(i64::from))
         .bind(server.clock.now())
         .execute(conn)
         .await
@@ -321,8 +374,8 @@ pub(super) async fn load_row(
 ) -> Result<Option<ChangeRow>> {
     let row = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select plan_change_id, account_id, kind, plan_id, key_mode, seats, preview_cents, proration_at, state,
-                    problem, created_at
+            "select plan_change_id, account_id, kind, plan_id, key_mode, seats, preview_cents, proration_at, trial_days,
+                    state, problem, created_at
              from   plan_change
              where  plan_change_id = $1 and account_id = $2",
         )

@@ -2,8 +2,8 @@
 //! Does not own: what happens once somebody paid (`apply`), or customers' rows (`purchase`).
 //! Invariant: the row is committed before Stripe is called, and every call for it carries its id as idempotency key.
 
-use super::price;
-use super::{apply, change};
+use super::change::Shown;
+use super::{apply, change, price};
 use crate::Server;
 use crate::account::User;
 use crate::error::Result;
@@ -25,12 +25,13 @@ const CHECKOUT_SECONDS: i64 = 2 * 3_600;
 pub(super) async fn open(
     server: &Server,
     user: &User,
-    to: &Terms,
-    plan: &Plan,
+    (to, plan): (&Terms, &Plan),
     plan_change_id: &PlanChangeId,
+    trial_days: Option<u32>,
 ) -> Result<String> {
     let price = price::price_of(server, plan, to.key_mode).await?;
-    change::insert(server, user, Change::Subscribe, to, plan_change_id, None).await?;
+    let shown = Shown::Checkout { trial_days };
+    change::insert(server, user, Change::Subscribe, to, plan_change_id, shown).await?;
     let row = change::load_row(server, &user.account_id, plan_change_id).await?;
     let row = row.ok_or_else(|| Denial::NotFound { what: "change of plan".to_owned() })?;
     if row.state != "pending" {
@@ -48,7 +49,7 @@ pub(super) async fn open(
                 customer_id,
                 price_id: &price.stripe_price_id,
                 seats: to.seats,
-                trial_days: None,
+                trial_days: row.trial_days.and_then(|days| u32::try_from(days).ok()),
                 automatic_tax: server.config.stripe.automatic_tax,
                 // From the row, so that a repeated call is the same call.
                 expires_at: row.created_at.plus_seconds(CHECKOUT_SECONDS),

@@ -62,7 +62,7 @@ impl Told {
     }
 }
 
-/// Writes to everyone who pays for the account, if there is news for them. Within the caller's transaction, which has
+/// Writes to everyone who pays for the account, if there is news for them; answers what they had been told. Within the caller's transaction, which has
 /// just written the row and so keeps others from telling the same.
 pub(super) async fn tell(
     tx: &mut Tx,
@@ -70,7 +70,7 @@ pub(super) async fn tell(
     account_id: &AccountId,
     subscription_id: &SubscriptionId,
     now: Told,
-) -> Result<()> {
+) -> Result<Told> {
     let before: String = on_tx!(&mut *tx, conn => {
         sqlx::query_scalar("select told from subscription where stripe_subscription_id = $1")
             .bind(subscription_id)
@@ -79,7 +79,7 @@ pub(super) async fn tell(
     })?;
     let before: Told = before.parse()?;
     if before == now {
-        return Ok(());
+        return Ok(before);
     }
     on_tx!(&mut *tx, conn => {
         sqlx::query("update subscription set told = $1 where stripe_subscription_id = $2")
@@ -89,7 +89,7 @@ pub(super) async fn tell(
             .await
             .map(drop)
     })?;
-    let Some(news) = before.news(now) else { return Ok(()) };
+    let Some(news) = before.news(now) else { return Ok(before) };
     let people: Vec<UserId> = on_tx!(&mut *tx, conn => {
         sqlx::query_scalar(
             "select   user_id
@@ -106,5 +106,5 @@ pub(super) async fn tell(
         let mail = Mail::PlanNews { user_id, account_id: account_id.clone(), news };
         mail::send_later(tx, &server.clock, mail).await?;
     }
-    Ok(())
+    Ok(before)
 }

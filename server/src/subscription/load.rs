@@ -125,6 +125,20 @@ pub async fn load_standing(server: &Server, account_id: &AccountId) -> Result<Op
     Ok(Some(standing(status.parse()?, unpaid_since, grace_days, server.clock.now())))
 }
 
+/// Why the account's newest first subscription did not begin, if it is still so.
+pub async fn load_refusal(server: &Server, account_id: &AccountId, id: &PlanChangeId) -> Result<Option<String>> {
+    let problem: Option<Option<String>> = on_read!(&server.db, conn => {
+        sqlx::query_scalar(
+            "select problem from plan_change where plan_change_id = $1 and account_id = $2 and state = 'failed'",
+        )
+        .bind(id)
+        .bind(account_id)
+        .fetch_optional(conn)
+        .await
+    })?;
+    Ok(problem.flatten())
+}
+
 async fn load_pending(server: &Server, account_id: &AccountId) -> Result<Option<PlanChangeId>> {
     let pending = on_read!(&server.db, conn => {
         sqlx::query_scalar(

@@ -1,14 +1,14 @@
 //! Owns: ending and resuming a subscription, the way to Stripe's portal, paying what is open, and whether an own key
 //! works.
 
-use super::row::{self, LiveRow};
 use super::apply;
+use super::row::{self, LiveRow};
 use crate::Server;
 use crate::account::User;
 use crate::error::Result;
+use crate::on_read;
 use crate::stripe::Failure;
 use crate::stripe::plan::{InvoiceId, SubscriptionId};
-use crate::on_read;
 use domain::denial::Denial;
 use domain::id::{AccountId, PlanChangeId};
 use domain::member::Permission;

@@ -16,11 +16,11 @@ mod row;
 mod seat;
 
 pub use apply::{Applied, apply_checkout, refresh, refresh_customer};
-pub use change::{Preview, Proposal, load_preview, propose};
+pub use change::{Preview, Proposal, load_preview, propose, propose_trial};
 pub use confirm::confirm;
 pub use dunning::News;
 pub use invoice::{StoredInvoice, list_invoices};
-pub use load::{Live, PlanView, load_current, load_standing, load_view};
+pub use load::{Live, PlanView, load_current, load_refusal, load_standing, load_view};
 pub use manage::{cancel, has_usable_key, open_portal, pay_open_invoice, resume};
 pub use price::{SyncLine, SyncMode, SyncOutcome, sync};
 pub use reconcile::reconcile;

@@ -632,3 +632,76 @@ async fn a_promotion_code_takes_off_what_it_says_and_the_portal_opens() {
     })
     .await;
 }
+
+/// Spec §3: with a card 30 days and $10, then the chosen plan; one for each person and card.
+#[tokio::test]
+async fn a_trial_with_a_card_begins_with_its_subscription_and_converts() {
+    each_database(async |world| {
+        let shop = Shop::open_with_plans(world).await;
+        let (server, to) = (&shop.server, standard("pro", 1));
+        let begin = async |user: &User, card: &str| {
+            let id = shop.new_change();
+            let proposal = subscription::propose_trial(server, user, &to, &id).await.unwrap();
+            let Proposal::Checkout { url } = proposal else { panic!("{proposal:?}") };
+            assert_eq!(shop.pay_page(&url, card).await.status, 303);
+            shop.deliver().await;
+            id
+        };
+        begin(&shop.buyer, GOOD_CARD).await;
+        let now = shop.current().await;
+        assert_eq!((now.plan.as_str(), now.status), ("pro", Some(SubscriptionStatus::Trialing)));
+        assert_eq!(shop.spendable().await, "$10.00");
+        assert_eq!(shop.invoices().await[0].paid, Cents(0), "nothing is paid today");
+        let again = subscription::propose_trial(server, &shop.buyer, &to, &shop.new_change()).await.unwrap_err();
+        assert_eq!(again.denial().unwrap().code(), "trial_not_offered");
+
+        // Somebody else with the same card: refused, and nothing is charged.
+        let other = crate::shop::insert_user(world, world.account().await).await;
+        let refused = begin(&other, GOOD_CARD).await;
+        shop.deliver().await;
+        assert_eq!(shop.change_state(&refused).await, "failed");
+        assert!(subscription::load_refusal(server, &other.account_id, &refused).await.unwrap().is_some());
+        let current = subscription::load_current(server, &other.account_id).await.unwrap();
+        assert_eq!((current.plan.as_str(), current.status), ("free", None));
+
+        shop.let_pass(31).await;
+        let now = shop.current().await;
+        assert_eq!((now.plan.as_str(), now.status), ("pro", Some(SubscriptionStatus::Active)));
+        assert_eq!(shop.invoices().await[0].paid, Cents(900));
+        shop.check_books().await;
+    })
+    .await;
+}
+
+/// What was run is told to a meter, an hour once; what Stripe refuses can be told again.
+#[tokio::test]
+async fn usage_is_mirrored_to_a_meter_an_hour_once() {
+    each_database(async |world| {
+        let shop = Shop::open_with(world, |config| config.stripe.meter = Some("executions".to_owned())).await;
+        shop.start("pack-10").await;
+        let mirror = async || server::usage_mirror::mirror(&shop.server).await.unwrap();
+        let use_hour = "insert into usage_hour (account_id, hour, model_id, skill_id, source, executions, input_tokens,
+                                                output_tokens, cost_nanos, charge_nanos)
+                        select $1, created_at - created_at % 3600000000, 'm', '', 'credits', 7, 1, 1, 1, 1
+                        from   account where account_id = $1";
+        shop.tamper(use_hour, shop.buyer.account_id.as_str()).await;
+        assert_eq!(mirror().await, 0, "the hour is not over");
+        shop.advance_seconds(2 * 3_600);
+        assert_eq!((mirror().await, mirror().await), (1, 0));
+        let told = shop.sandbox.billed("meter_event");
+        assert_eq!((told.len(), told[0]["payload"]["value"].as_str()), (1, Some("7")));
+
+        // Told again after a crash between the call and its note: Stripe takes it once.
+        shop.tamper("update meter_event set state = 'open' where account_id = $1", shop.buyer.account_id.as_str())
+            .await;
+        shop.advance_seconds(25 * 3_600);
+        mirror().await;
+        assert_eq!(shop.sandbox.billed("meter_event").len(), 1);
+        shop.tamper("update meter_event set state = 'failed' where account_id = $1", shop.buyer.account_id.as_str())
+            .await;
+        assert_eq!(server::usage_mirror::replay_failed(&shop.server).await.unwrap(), 1);
+        assert_eq!((mirror().await, mirror().await), (1, 0));
+        shop.check_books().await;
+    })
+    .await;
+}
