@@ -247,7 +247,7 @@ async fn load_before(server: &Server, subscription_id: &SubscriptionId) -> Resul
     Ok(before)
 }
 
-/// Writes the row; false if a later reading is there already.
+/// Writes the row; false if a later reading is there already, or it is over for good.
 async fn store(
     tx: &mut Tx,
     account_id: &AccountId,
@@ -273,6 +273,7 @@ async fn store(
                     unpaid_since = excluded.unpaid_since, problem = excluded.problem, look_at = excluded.look_at,
                     refreshed_at = excluded.refreshed_at, ended_at = excluded.ended_at
              where  subscription.refreshed_at <= excluded.refreshed_at
+             and    (subscription.status <> 'canceled' or excluded.status = 'canceled')
              returning account_id",
         )
         .bind(&sub.subscription_id)
@@ -423,6 +424,10 @@ async fn give_back_second(
     account_id: &AccountId,
     subscription_id: &SubscriptionId,
 ) -> Result<Applied> {
+    // Two readings of one new subscription at the same moment meet here too: then it is there already.
+    if row::load_live(server, account_id).await?.is_none_or(|live| live.subscription_id == *subscription_id) {
+        return Box::pin(refresh(server, subscription_id)).await;
+    }
     tracing::error!(%account_id, %subscription_id, "a second subscription was begun and is given back");
     match server.stripe.end_subscription(subscription_id).await {
         Ok(()) | Err(Failure::Missing) => {}
