@@ -42,7 +42,7 @@ pub async fn mirror(server: &Server) -> Result<usize> {
         match server.stripe.tell_meter(&event).await {
             Ok(()) => end(server, hour, "sent", None).await?,
             Err(Failure::Refused(problem)) if problem.contains("already exists") => {
-                end(server, hour, "sent", None).await?
+                end(server, hour, "sent", None).await?;
             }
             Err(failure @ (Failure::Refused(_) | Failure::Missing | Failure::NoCustomer | Failure::Declined(_))) => {
                 end(server, hour, "failed", Some(&failure.to_string())).await?;

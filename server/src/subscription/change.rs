@@ -184,7 +184,12 @@ pub(super) fn decide(server: &Server, live: Option<&LiveRow>, to: &Terms) -> Res
     let change = match subscription::change(Some(&has), &wanted) {
         // Less was chosen for the next period, and now the present plan again.
         Change::None if live.billed != live.had => Change::AtPeriodEnd,
-        other => other,
+        other @ (Change::None
+        | Change::Subscribe
+        | Change::Now
+        | Change::NowWithCredit
+        | Change::AtPeriodEnd
+        | Change::Cancel) => other,
     };
     check_changeable(live, change)?;
     Ok((change, Some(live.had.clone())))
