@@ -1,6 +1,6 @@
 //! What the plan includes and what of it is used, who pays, and the trial.
 
-use crate::post::{Post, Refused};
+use crate::post::{ForAccount, Post, Refused};
 use crate::ui::layout::{Section, console};
 use crate::ui::meter::{percent, share};
 use crate::ui::money::{Digits, Money, grouped, text};
@@ -210,6 +210,7 @@ fn who_pays(now: &Entitlements, catalogue: &Catalogue, may_choose: bool) -> Opti
     };
     let form = view! {
         <form class="grid max-w-3xl gap-4" method="post" action="/limits">
+            <ForAccount />
             <input type="hidden" name="what" value="pay_with" />
             <fieldset class="grid gap-1">
                 <legend class="pb-3 text-20 font-semibold">"Who pays for runs"</legend>
@@ -270,6 +271,7 @@ fn offer_card(offer: &Trial, catalogue: &Catalogue, may_choose: bool) -> impl In
             {if may_choose {
                 view! {
                     <form method="post" action="/limits">
+                        <ForAccount />
                         <input type="hidden" name="what" value="trial" />
                         <button class="button button-primary" name="kind" value=offer.kind.as_str()>
                             {button}
@@ -299,6 +301,7 @@ fn appeal(refused: &Refused, may_choose: bool) -> impl IntoView + use<> {
             .then(|| {
                 view! {
                     <form class="grid gap-4" method="post" action="/limits">
+                        <ForAccount />
                         <input type="hidden" name="what" value="appeal" />
                         <div class="field">
                             <label for="reason">"Why another trial"</label>
