@@ -221,7 +221,7 @@ fn sentence(first: &Stretch, later: &[Stretch]) -> String {
     for (at, stretch) in later.iter().enumerate() {
         match later.get(at + 1) {
             Some(after) => {
-                text.push_str(&format!(", from there up to {} {}", cents(after.from), name(stretch.cheaper)))
+                text.push_str(&format!(", from there up to {} {}", cents(after.from), name(stretch.cheaper)));
             }
             None => text.push_str(&format!(", and above that {}", name(stretch.cheaper))),
         }

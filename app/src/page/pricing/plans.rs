@@ -27,7 +27,7 @@ pub fn board(
     let most_saved = listed.iter().filter_map(|plan| price(plan)?.byok_saving_percent()).max();
     let columns = listed
         .iter()
-        .filter_map(|plan| Some(column(catalogue, plan, &price(plan)?, choice, current, contact, now)))
+        .filter_map(|plan| Some(column(catalogue, plan, &price(plan)?, choice, (current, contact), now)))
         .collect_view();
     view! {
         <form class="plan-board grid gap-5" id="plans" method="get" action="/pricing#plans" data-mode=choice.mode.as_str()>
@@ -96,8 +96,7 @@ fn column(
     plan: &Plan,
     price: &PlanPrice,
     choice: &Choice,
-    current: Option<&CurrentPlan>,
-    contact: Option<&str>,
+    (current, contact): (Option<&CurrentPlan>, Option<&str>),
     now: Timestamp,
 ) -> AnyView {
     let id = format!("plan-{}", plan.id);
