@@ -89,6 +89,8 @@ pub enum Denial {
     ProviderBusy { who: String, retry_after_seconds: u64 },
     /// We have no key for the provider of this model.
     NoPlatformKey { provider: String },
+    /// The provider refuses the user's own key, or there is none that works; the platform does not pay instead.
+    OwnKeyRefused { provider: String, problem: String },
     /// This request came from another site.
     CrossSite,
     /// The card on file was declined, or its bank wants to ask; in Stripe's words.
@@ -139,6 +141,7 @@ impl Denial {
             Denial::Upstream { .. } => "upstream",
             Denial::ProviderBusy { .. } => "provider_busy",
             Denial::NoPlatformKey { .. } => "no_platform_key",
+            Denial::OwnKeyRefused { .. } => "own_key_refused",
             Denial::CrossSite => "cross_site",
             Denial::PaymentDeclined { .. } => "payment_declined",
             Denial::NoUsableKey => "no_usable_key",
@@ -173,6 +176,7 @@ impl Denial {
             | Denial::Conflict { .. } => 409,
             Denial::NotSignedIn | Denial::WrongCredentials => 401,
             Denial::LinkExpired { .. } => 410,
+            Denial::OwnKeyRefused { .. } => 424,
             Denial::Upstream { .. } => 502,
             Denial::ProviderBusy { .. } | Denial::NoPlatformKey { .. } => 503,
         }
@@ -208,6 +212,7 @@ impl Denial {
             | Denial::LinkExpired { .. }
             | Denial::Upstream { .. }
             | Denial::NoPlatformKey { .. }
+            | Denial::OwnKeyRefused { .. }
             | Denial::CrossSite
             | Denial::PaymentDeclined { .. }
             | Denial::NoUsableKey
@@ -300,6 +305,10 @@ impl Denial {
             Denial::NoPlatformKey { provider } => {
                 format!("{provider} is not set up here, so this model cannot run. Choose another model.")
             }
+            Denial::OwnKeyRefused { provider, problem } => format!(
+                "Your {provider} key {problem}. Nothing was charged, and nothing was paid from anything else. Look at it \
+                 under Keys."
+            ),
             Denial::CrossSite => {
                 "This request came from another site and was refused. Open the page itself.".to_owned()
             }
@@ -340,6 +349,7 @@ impl Denial {
                 vec![remedy("Sign in", "/sign-in"), remedy("Reset password", "/reset-password")]
             }
             Denial::LinkExpired { .. } => vec![remedy("Sign in", "/sign-in")],
+            Denial::OwnKeyRefused { .. } => vec![remedy("See your keys", "/keys")],
             Denial::AccountFrozen { .. }
             | Denial::PromptTooLong { .. }
             | Denial::PriceChanged { .. }

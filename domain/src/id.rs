@@ -41,6 +41,8 @@ id!(
     EmailChangeId,
     /// One of our API keys (`tb_…`), not its secret.
     ApiKeyId,
+    /// One of a user's own keys of a provider, not its secret.
+    ProviderKeyId,
     /// One run; also the id of its hold.
     ExecutionId,
     /// One balanced group of ledger entries.

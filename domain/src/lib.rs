@@ -11,6 +11,7 @@ pub mod entitlement;
 pub mod execution;
 pub mod funding;
 pub mod id;
+pub mod key;
 pub mod ledger;
 pub mod limit;
 pub mod member;

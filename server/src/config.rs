@@ -3,7 +3,10 @@
 //! Invariant: `serve` does not start on a setting that is missing or unsafe; each is named with its remedy.
 
 use crate::http::client_ip::Network;
+use crate::vault::Source;
+use domain::provider::Provider;
 use secrecy::{ExposeSecret as _, SecretString};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -60,6 +63,31 @@ pub struct Settings {
     /// Proxies in front of us whose X-Forwarded-For is believed, such as `10.0.0.0/8`; comma-separated.
     #[arg(long, env = "TOKENBANK_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<String>,
+    /// Where the API of Google Gemini is.
+    #[arg(long, env = "TOKENBANK_GEMINI_URL", default_value = "https://generativelanguage.googleapis.com")]
+    pub gemini_url: String,
+    /// Where the API of Groq is.
+    #[arg(long, env = "TOKENBANK_GROQ_URL", default_value = "https://api.groq.com")]
+    pub groq_url: String,
+    /// Where the API of DeepSeek is.
+    #[arg(long, env = "TOKENBANK_DEEPSEEK_URL", default_value = "https://api.deepseek.com")]
+    pub deepseek_url: String,
+    /// Where the API of OpenRouter is.
+    #[arg(long, env = "TOKENBANK_OPENROUTER_URL", default_value = "https://openrouter.ai")]
+    pub openrouter_url: String,
+    /// Where the API of Together AI is.
+    #[arg(long, env = "TOKENBANK_TOGETHER_URL", default_value = "https://api.together.xyz")]
+    pub together_url: String,
+    /// The master key that seals users' own keys, `1:BASE64` of 32 bytes; several with commas while one rotates. Unset, with
+    /// SQLite, it is made in the data folder.
+    #[arg(long, env = "TOKENBANK_MASTER_KEY", hide_env_values = true)]
+    pub master_key: Option<SecretString>,
+    /// A file with the master keys, one a line, instead of `TOKENBANK_MASTER_KEY`.
+    #[arg(long, env = "TOKENBANK_MASTER_KEY_FILE")]
+    pub master_key_file: Option<PathBuf>,
+    /// Whether users may give private addresses for their own Ollama. Metadata and link-local are refused always.
+    #[arg(long, env = "TOKENBANK_ALLOW_PRIVATE_URLS")]
+    pub allow_private_urls: bool,
     /// How long a provider may be silent, in seconds, before a run is cut.
     #[arg(long, env = "TOKENBANK_PROVIDER_TIMEOUT_SECONDS", default_value_t = 120)]
     pub provider_timeout_seconds: u64,
@@ -87,6 +115,10 @@ pub struct Config {
     pub stripe: Stripe,
     pub anthropic: Upstream,
     pub openai: Upstream,
+    /// Where keys of the other providers are checked, without a slash at the end.
+    pub key_urls: BTreeMap<Provider, String>,
+    pub master_key: Source,
+    pub allow_private_urls: bool,
     pub provider_timeout: Duration,
     pub mail: Mail,
     /// Shown as a banner, and turns on the demo logins' hint.
@@ -157,10 +189,54 @@ impl Settings {
         }
     }
 
+    /// Where the master keys are, if that is safe: several nodes on Postgres must share one, so it is not made there.
+    pub fn master_key(&self) -> Result<Source, Problem> {
+        let problem = |problem: String| Problem { setting: "TOKENBANK_MASTER_KEY", problem };
+        match (not_empty(self.master_key.clone()), &self.master_key_file, &self.database_url) {
+            (Some(text), _, _) => match crate::vault::parse(text.expose_secret()) {
+                Ok(()) => Ok(Source::Given(text)),
+                Err(wrong) => Err(problem(wrong)),
+            },
+            (None, Some(file), _) if file.is_file() => match std::fs::read_to_string(file) {
+                Ok(text) => crate::vault::parse(&text).map(|()| Source::File(file.clone())).map_err(problem),
+                Err(error) => Err(problem(format!("cannot be read from its file: {error}"))),
+            },
+            (None, Some(file), _) => Err(problem(format!("has no file at {}", file.display()))),
+            (None, None, None) => {
+                let file = self.data.join("master.key");
+                match std::fs::read_to_string(&file) {
+                    Ok(text) => crate::vault::parse(&text).map(|()| Source::File(file)).map_err(problem),
+                    Err(_) => Ok(Source::File(file)),
+                }
+            }
+            // That address is a problem of its own.
+            (None, None, Some(url)) if !url.starts_with("postgres") => Ok(Source::Nowhere),
+            (None, None, Some(_)) => Err(problem(
+                "is not set; set `1:` and the Base64 of 32 random bytes, such as `1:$(openssl rand -base64 32)`, the same \
+                 on every node, and keep a copy: without it no user's key opens"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn key_urls(&self) -> BTreeMap<Provider, String> {
+        BTreeMap::from([
+            (Provider::Google, self.gemini_url.trim_end_matches('/').to_owned()),
+            (Provider::Groq, self.groq_url.trim_end_matches('/').to_owned()),
+            (Provider::DeepSeek, self.deepseek_url.trim_end_matches('/').to_owned()),
+            (Provider::OpenRouter, self.openrouter_url.trim_end_matches('/').to_owned()),
+            (Provider::Together, self.together_url.trim_end_matches('/').to_owned()),
+        ])
+    }
+
     /// For the commands that only work on the database: no address, no Stripe, no provider, no mail.
     pub fn database_only(self) -> Result<Config, Problem> {
         let none = || SecretString::from(String::new());
+        let master_key = self.master_key().unwrap_or(Source::Nowhere);
         Ok(Config {
+            key_urls: self.key_urls(),
+            master_key,
+            allow_private_urls: self.allow_private_urls,
             database: self.database()?,
             data: self.data,
             listen: self.listen,
@@ -187,6 +263,7 @@ impl Settings {
     /// The settings a server can safely run with, or every problem there is.
     pub fn check(self, demo: bool) -> Result<Config, Vec<Problem>> {
         let mut problems = Vec::new();
+        let (master_key, key_urls) = (self.master_key(), self.key_urls());
         let mut missing = |setting: &'static str, problem: &str| {
             problems.push(Problem { setting, problem: problem.to_owned() });
         };
@@ -237,6 +314,11 @@ impl Settings {
             ("STRIPE_API_URL", &self.stripe_api_url),
             ("TOKENBANK_ANTHROPIC_URL", &self.anthropic_url),
             ("TOKENBANK_OPENAI_URL", &self.openai_url),
+            ("TOKENBANK_GEMINI_URL", &self.gemini_url),
+            ("TOKENBANK_GROQ_URL", &self.groq_url),
+            ("TOKENBANK_DEEPSEEK_URL", &self.deepseek_url),
+            ("TOKENBANK_OPENROUTER_URL", &self.openrouter_url),
+            ("TOKENBANK_TOGETHER_URL", &self.together_url),
         ] {
             if !url.starts_with("https://") && !is_loopback(url) {
                 missing(setting, "must begin with https://, or our key would travel in clear");
@@ -251,10 +333,21 @@ impl Settings {
             }
         }
 
+        let master_key = match master_key {
+            Ok(source) => source,
+            Err(problem) => {
+                missing(problem.setting, &problem.problem);
+                Source::Nowhere
+            }
+        };
+
         let (Some(database), true) = (database, problems.is_empty()) else { return Err(problems) };
         let live =
             secret_key.expose_secret().starts_with("sk_live_") || secret_key.expose_secret().starts_with("rk_live_");
         Ok(Config {
+            key_urls,
+            master_key,
+            allow_private_urls: self.allow_private_urls,
             data: self.data,
             database,
             listen: self.listen,
@@ -354,7 +447,10 @@ mod tests {
             ("--stripe-webhook-secret", "--stripe-webhook-secret= ", "STRIPE_WEBHOOK_SECRET"),
             ("--smtp-url", "", "TOKENBANK_SMTP_URL"),
             ("", "--stripe-api-url=http://stripe.example.com", "STRIPE_API_URL"),
-            ("", "--database-url=mysql://x", "DATABASE_URL"),
+            ("", "--master-key=canary", "TOKENBANK_MASTER_KEY"),
+            ("", "--master-key=1:AAAA", "TOKENBANK_MASTER_KEY"),
+            ("", "--master-key-file=/nowhere/master.key", "TOKENBANK_MASTER_KEY"),
+            ("", "--database-url=postgres://x", "TOKENBANK_MASTER_KEY"),
             ("", "--trusted-proxies=10.0.0.0/8,proxy", "TOKENBANK_TRUSTED_PROXIES"),
         ] {
             let mut arguments: Vec<&str> =

@@ -8,9 +8,18 @@ use std::time::Duration;
 /// What we call ourselves at providers; some refuse clients without a name.
 pub const USER_AGENT: &str = concat!("tokenbank/", env!("CARGO_PKG_VERSION"));
 
+/// A client that connects to one address under a name, for an address that a user gave and the guard has checked.
+pub fn build_pinned(host: &str, address: std::net::SocketAddr) -> Result<reqwest::Client> {
+    builder().resolve(host, address).no_proxy().build().map_err(|error| Error::internal("build the HTTP client", error))
+}
+
 /// A client for the outside world. Cheap to clone; its connections are pooled.
-#[allow(clippy::disallowed_methods)] // This is its home.
 pub fn build() -> Result<reqwest::Client> {
+    builder().build().map_err(|error| Error::internal("build the HTTP client", error))
+}
+
+#[allow(clippy::disallowed_methods)] // This is its home.
+fn builder() -> reqwest::ClientBuilder {
     // A second call finds a provider installed, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
@@ -20,6 +29,4 @@ pub fn build() -> Result<reqwest::Client> {
         .tcp_nodelay(true)
         .pool_idle_timeout(Duration::from_secs(60))
         .pool_max_idle_per_host(512)
-        .build()
-        .map_err(|error| Error::internal("build the HTTP client", error))
 }

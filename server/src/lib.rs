@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod password;
 pub mod periodic;
 pub mod provider;
+pub mod provider_key;
 pub mod purchase;
 pub mod rate;
 pub mod session;
@@ -31,6 +32,7 @@ pub mod task;
 pub mod trial;
 pub mod usage;
 pub mod usage_mirror;
+pub mod vault;
 
 use arc_swap::ArcSwap;
 use clock::Clock;
@@ -65,6 +67,8 @@ pub struct Parts {
     /// Woken when a job was inserted that somebody waits for.
     pub wake_jobs: Notify,
     pub stripe: stripe::Client,
+    /// Seals and opens the users' keys of providers.
+    pub vault: vault::Vault,
     /// What is offered, and at which prices; both change while we run.
     pub catalogue: ArcSwap<Catalogue>,
     pub catalogue_versions: catalogue::Versions,
@@ -94,6 +98,7 @@ impl Server {
             catalogue: ArcSwap::from_pointee(catalogue),
             catalogue_versions: catalogue::Versions::default(),
             stripe: stripe::Client::new(&config.stripe)?,
+            vault: vault::Vault::open(&config.master_key)?,
             rates: ArcSwap::from_pointee(rates),
             http: http_client::build()?,
             providers: provider::Providers::new(&config),

@@ -3,10 +3,12 @@
 
 use super::serve::{Format, bind, log, until_told_to_stop};
 use super::{DemoArguments, Outcome, Problem, say};
+use domain::provider::Provider;
 use secrecy::SecretString;
 use server::Server;
 use server::clock::Clock;
 use server::config::{Config, Database, Mail, Stripe, Upstream};
+use server::vault::Source;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -129,7 +131,19 @@ fn demo_config(
         url: format!("{}/{path}", sandbox.url),
         key: Some(SecretString::from("sandbox-platform-key".to_owned())),
     };
+    let at = |path: &str| format!("{}/{path}", sandbox.url);
     Ok(Config {
+        key_urls: [
+            (Provider::Google, at("gemini")),
+            (Provider::Groq, at("groq")),
+            (Provider::DeepSeek, at("deepseek")),
+            (Provider::OpenRouter, at("openrouter")),
+            (Provider::Together, at("together")),
+        ]
+        .into(),
+        master_key: Source::File(arguments.data.join("master.key")),
+        // The sandbox's Ollama is on this machine.
+        allow_private_urls: true,
         data: arguments.data.clone(),
         database,
         listen: address,

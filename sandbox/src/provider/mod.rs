@@ -7,6 +7,7 @@
 pub mod anthropic;
 mod cache;
 pub mod fault;
+pub mod keys;
 pub mod openai;
 pub mod record;
 mod reply;

@@ -237,6 +237,8 @@ async fn forget_account(tx: &mut Tx, server: &Server, account_id: &AccountId) ->
     })?;
     for statement in [
         "delete from invitation where account_id = $1",
+        "delete from provider_key where account_id = $1",
+        "delete from key_policy where account_id = $1",
         "update api_key set name = 'deleted' where account_id = $1",
         "update invoice set page_url = null, pdf_url = null where account_id = $1",
         "update trial_appeal set reason = '' where account_id = $1",

@@ -144,7 +144,7 @@ impl Providers {
 }
 
 /// A header with a secret, which tracing shows as `Sensitive`.
-fn secret_header(prefix: &str, secret: &SecretString) -> Option<reqwest::header::HeaderValue> {
+pub(crate) fn secret_header(prefix: &str, secret: &SecretString) -> Option<reqwest::header::HeaderValue> {
     let text = format!("{prefix}{}", secret.expose_secret().trim());
     let mut value = reqwest::header::HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);

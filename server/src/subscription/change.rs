@@ -4,10 +4,11 @@
 
 use super::price::{self, PriceRow};
 use super::row::{self, LiveRow};
-use super::{checkout, count_members, has_usable_key, manage};
+use super::{checkout, count_members, manage};
 use crate::Server;
 use crate::account::User;
 use crate::error::{Error, Result};
+use crate::provider_key::has_usable_key;
 use crate::stripe::billing::{ItemChange, Settle};
 use crate::stripe::plan::Invoice;
 use crate::{on_read, on_tx, trial};

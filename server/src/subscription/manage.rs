@@ -13,11 +13,6 @@ use domain::denial::Denial;
 use domain::id::{AccountId, PlanChangeId};
 use domain::member::Permission;
 
-/// Whether the account has a provider key of its own that works. No account has one until keys can be saved.
-pub async fn has_usable_key(_server: &Server, _account_id: &AccountId) -> Result<bool> {
-    Ok(false)
-}
-
 /// Lets the plan end with the period that is paid; until then nothing changes. `form_id` was made when the form was
 /// rendered, so a second click is the same. Denials: `RoleMayNot`, `NotFound`, `Upstream`.
 pub async fn cancel(server: &Server, user: &User, form_id: &PlanChangeId) -> Result<()> {

@@ -21,7 +21,7 @@ pub use confirm::confirm;
 pub use dunning::News;
 pub use invoice::{StoredInvoice, list_invoices};
 pub use load::{Live, PlanView, load_current, load_refusal, load_standing, load_view};
-pub use manage::{cancel, has_usable_key, open_portal, pay_open_invoice, resume};
+pub use manage::{cancel, open_portal, pay_open_invoice, resume};
 pub use price::{SyncLine, SyncMode, SyncOutcome, sync};
 pub use reconcile::reconcile;
 pub use seat::{count_members, sync_seats};

@@ -24,6 +24,7 @@ mod payment_faults;
 mod plan;
 mod plan_table;
 mod plan_year;
+mod provider_keys;
 mod purchase;
 mod rates;
 mod second_factor;

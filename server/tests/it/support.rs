@@ -187,6 +187,7 @@ fn config(folder: &Path) -> Config {
         "--openai-url=http://127.0.0.1:1/openai",
         "--smtp-url=smtp://127.0.0.1:1",
         "--database-url=postgres://replaced",
+        "--master-key=1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
     ];
     let mut settings = Flags::parse_from(flags).settings;
     settings.data = folder.to_owned();

@@ -1,0 +1,240 @@
+//! Owns: the users' own keys of providers: what a check can find, whose shape a pasted text has, and whose key pays.
+//! Does not own: asking the provider, or storing the secret (`server::provider_key`).
+//! Invariant: a shape is a hint; it refuses only what is surely no key for models, or surely another provider's.
+
+use crate::denial::Denial;
+use crate::id::ModelId;
+use crate::provider::Provider;
+
+crate::text_enum! {
+    /// What is known of a key: what the last check, or the last run, found. Only an invalid one is not saved.
+    KeyState {
+        Valid = "valid",
+        ValidNoCredit = "valid_no_credit",
+        ValidRestricted = "valid_restricted",
+        /// It works; the provider slows it down at the moment.
+        RateLimited = "rate_limited",
+        Invalid = "invalid",
+        /// The provider did not answer, so nothing is known.
+        Unreachable = "unreachable",
+        RegionBlocked = "region_blocked",
+    }
+}
+
+crate::text_enum! {
+    /// Whose key a provider's models of a class run with.
+    KeyPolicy {
+        /// Only with the account's own.
+        Own = "own",
+        /// Only with ours.
+        Platform = "platform",
+        /// With the account's own, and with ours when none of them works.
+        OwnThenPlatform = "own_then_platform",
+    }
+}
+
+impl KeyState {
+    /// The state in words, as a row of the list says it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            KeyState::Valid => "Works",
+            KeyState::ValidNoCredit => "Works, but your provider account has no credit",
+            KeyState::ValidRestricted => "Works, with restricted permissions",
+            KeyState::RateLimited => "Works, and is rate limited now",
+            KeyState::Invalid => "Refused by the provider",
+            KeyState::Unreachable => "Not checked: the provider could not be reached",
+            KeyState::RegionBlocked => "The provider does not serve this server's region",
+        }
+    }
+
+    /// Whether runs may be sent with it. What is not known is tried.
+    pub const fn is_usable(self) -> bool {
+        match self {
+            KeyState::Valid
+            | KeyState::ValidNoCredit
+            | KeyState::ValidRestricted
+            | KeyState::RateLimited
+            | KeyState::Unreachable => true,
+            KeyState::Invalid | KeyState::RegionBlocked => false,
+        }
+    }
+}
+
+/// What decides whether a run is made with a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate<T> {
+    pub key: T,
+    pub state: KeyState,
+    /// `None` for every model of the provider.
+    pub allowed_models: Option<Vec<ModelId>>,
+}
+
+/// Whose key a run is made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice<T> {
+    Own(T),
+    Platform,
+    /// The account wants its own key used, and none works.
+    NoneWorks,
+}
+
+/// Whose key a run of the model is made with: the first of the account's that works, in their order. `candidates` are
+/// the keys of the model's provider that are switched on. Keys that do not allow the model are as if they were not there.
+pub fn choose<T>(policy: Option<KeyPolicy>, candidates: Vec<Candidate<T>>, model: &ModelId) -> Choice<T> {
+    let mut fitting = candidates
+        .into_iter()
+        .filter(|key| key.allowed_models.as_ref().is_none_or(|models| models.contains(model)))
+        .peekable();
+    let has_any = fitting.peek().is_some();
+    let usable = fitting.find(|candidate| candidate.state.is_usable());
+    match (policy, usable) {
+        (Some(KeyPolicy::Platform), _) => Choice::Platform,
+        (Some(KeyPolicy::Own | KeyPolicy::OwnThenPlatform) | None, Some(candidate)) => Choice::Own(candidate.key),
+        (Some(KeyPolicy::OwnThenPlatform), None) => Choice::Platform,
+        (Some(KeyPolicy::Own), None) => Choice::NoneWorks,
+        (None, None) if has_any => Choice::NoneWorks,
+        (None, None) => Choice::Platform,
+    }
+}
+
+/// A pasted text without what copying adds: spaces, quotes, line ends, `Bearer`.
+pub fn tidy(pasted: &str) -> &str {
+    let mut text = pasted;
+    loop {
+        let before = text.len();
+        text = text.trim().trim_matches(['"', '\'', '`', '“', '”', ',', ';']);
+        text = text.strip_prefix("Bearer ").unwrap_or(text);
+        if text.len() == before {
+            return text;
+        }
+    }
+}
+
+/// Whose key a text surely is, by its beginning. `None` where several are alike.
+pub fn recognise(key: &str) -> Option<Provider> {
+    if key.starts_with("sk-ant-") {
+        Some(Provider::Anthropic)
+    } else if key.starts_with("sk-or-v1-") {
+        Some(Provider::OpenRouter)
+    } else if ["sk-proj-", "sk-svcacct-", "sk-service-", "sk-admin-"].iter().any(|shape| key.starts_with(shape)) {
+        Some(Provider::OpenAi)
+    } else if key.starts_with("gsk_") {
+        Some(Provider::Groq)
+    } else if key.starts_with("AIzaSy") || key.starts_with("AQ.") {
+        Some(Provider::Google)
+    } else if key.starts_with("tgp_v1_") {
+        Some(Provider::Together)
+    } else {
+        None
+    }
+}
+
+/// The text as a key for the provider, or why it cannot be one. Nothing was sent anywhere yet.
+pub fn checked(provider: Provider, pasted: &str) -> Result<&str, Denial> {
+    const LONGEST: usize = 4_096;
+    let invalid = |problem: &str, remedy: &str| Err(Denial::invalid("secret", problem, remedy));
+    let key = tidy(pasted);
+    let name = provider.name();
+    if key.is_empty() {
+        return invalid("No key was pasted", "Copy it from the provider's console and paste it here.");
+    }
+    if key.len() > LONGEST {
+        return invalid("This is too long to be a key", "Paste the key alone.");
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return invalid("A key has no spaces, line breaks or accents in it", "Paste the key alone.");
+    }
+    if key.starts_with("ya29.") || key.starts_with("eyJ") || key.starts_with("sk-ant-oat") {
+        return invalid(
+            "This is a sign-in token, which ends in an hour, not an API key",
+            "Make an API key at the provider.",
+        );
+    }
+    if key.starts_with("sk-ant-admin") || key.starts_with("sk-admin-") {
+        return invalid(
+            "This is an admin key: it manages your organisation and runs no models, so it is not stored here",
+            "Make an ordinary API key at the provider.",
+        );
+    }
+    if key.starts_with("tb_") {
+        return invalid("This is one of our own API keys", "Paste a key of the provider.");
+    }
+    match recognise(key) {
+        Some(other) if other != provider && provider != Provider::Ollama => invalid(
+            &format!("This looks like a key of {}, so it was not sent to {name}", other.name()),
+            &format!("Paste it at {} instead.", other.name()),
+        ),
+        Some(_) | None => Ok(key),
+    }
+}
+
+/// `sk-…AbCd`: the beginning up to its first dash, and the last four characters, if enough stays hidden.
+pub fn hint(key: &str) -> String {
+    let prefix = key.find(['-', '_']).filter(|at| *at <= 3).map_or("", |at| &key[..=at]);
+    let ending = if key.len() >= 16 { key.get(key.len() - 4..).unwrap_or_default() } else { "" };
+    format!("{prefix}…{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(key: u8, state: KeyState, models: Option<&[&str]>) -> Candidate<u8> {
+        let allowed_models = models.map(|models| models.iter().map(|id| ModelId::new(*id)).collect());
+        Candidate { key, state, allowed_models }
+    }
+
+    #[test]
+    fn whose_key_pays_is_a_table() {
+        let good = || candidate(1, KeyState::Valid, None);
+        let dead = || candidate(2, KeyState::Invalid, None);
+        let other = || candidate(3, KeyState::Valid, Some(&["other"]));
+        let model = ModelId::new("haiku");
+        let own = Some(KeyPolicy::Own);
+        let both = Some(KeyPolicy::OwnThenPlatform);
+        for (policy, keys, expected) in [
+            (None, vec![], Choice::Platform),
+            (None, vec![good()], Choice::Own(1)),
+            (None, vec![dead(), good()], Choice::Own(1)),
+            (None, vec![dead()], Choice::NoneWorks),
+            (None, vec![other()], Choice::Platform),
+            (own, vec![], Choice::NoneWorks),
+            (own, vec![other()], Choice::NoneWorks),
+            (own, vec![dead()], Choice::NoneWorks),
+            (both, vec![dead()], Choice::Platform),
+            (both, vec![good()], Choice::Own(1)),
+            (Some(KeyPolicy::Platform), vec![good()], Choice::Platform),
+        ] {
+            assert_eq!(choose(policy, keys.clone(), &model), expected, "{policy:?} {keys:?}");
+        }
+    }
+
+    #[test]
+    fn pasted_text_is_tidied_and_surely_wrong_text_is_refused() {
+        for pasted in [" sk-x1 \n", "\"sk-x1\"", "'sk-x1',", "Bearer sk-x1", "“sk-x1”"] {
+            assert_eq!(checked(Provider::DeepSeek, pasted), Ok("sk-x1"), "{pasted:?}");
+        }
+        for (provider, pasted, words) in [
+            (Provider::OpenAi, "  ", "No key"),
+            (Provider::OpenAi, "sk-a b", "no spaces"),
+            (Provider::OpenAi, "sk-admin-abc", "admin key"),
+            (Provider::Anthropic, "sk-ant-admin01-abc", "admin key"),
+            (Provider::Anthropic, "sk-ant-oat01-abc", "sign-in token"),
+            (Provider::Google, "ya29.abc", "sign-in token"),
+            (Provider::OpenAi, "sk-ant-api03-abc", "key of Anthropic"),
+            (Provider::Groq, "sk-or-v1-abc", "key of OpenRouter"),
+        ] {
+            let denial = checked(provider, pasted).unwrap_err();
+            assert!(denial.sentence().contains(words), "{}", denial.sentence());
+        }
+        assert!(checked(Provider::OpenAi, &"x".repeat(10 << 20)).is_err());
+    }
+
+    #[test]
+    fn a_hint_shows_the_ends_and_never_a_short_key() {
+        assert_eq!(hint("sk-ant-api03-aaaaaaaaaaaaAbCd"), "sk-…AbCd");
+        assert_eq!(hint("gsk_0123456789abcdef"), "gsk_…cdef");
+        assert_eq!(hint("0123456789abcdef0123"), "…0123");
+        assert_eq!(hint("short"), "…");
+    }
+}
