@@ -29,7 +29,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use served::{ANTHROPIC_KEY, CLAUDE, Node, ask};
 use server::Server;
-use server::provider::{CallBody, Tap, UpstreamCall, send};
+use server::provider::{CallBody, KeyOwner, Tap, UpstreamCall, send};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -140,7 +140,7 @@ async fn plain(State(server): State<Server>, headers: HeaderMap, body: Bytes) ->
     let call = CallBody::read(&body).unwrap();
     let streams = call.outline.streams;
     let body = provider.write_call(&call, &call.outline.model, call.outline.max_output_tokens.unwrap());
-    let call = UpstreamCall { body, headers, streams };
+    let call = UpstreamCall { body, headers, streams, owner: KeyOwner::Platform };
     let answer = send(&server.http, &*provider, &call, server.providers.patience, &server.tasks).await.unwrap();
     if !streams {
         let body = answer.bytes().await.unwrap();

@@ -5,16 +5,17 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::{Balance, load_balance};
+use crate::provider_key::{OwnKeys, load_own};
 use crate::{Server, catalogue, on_read, on_tx, subscription};
 use domain::catalogue::{Catalogue, Model, TrialKind};
 use domain::denial::Denial;
-use domain::funding::{Funding, Means, PayWith, Purse, payers};
-use domain::id::{AccountId, ModelId, PlanId};
+use domain::funding::{Funding, Means, PayWith, Payer, Purse, payers};
+use domain::id::{AccountId, ModelId, PlanId, ProviderKeyId};
+use domain::key::Choice;
 use domain::limit::{AllowanceRule, AllowanceUsed, PlatformDay};
 use domain::money::Usd;
 use domain::period::Period;
 use domain::plan::Plan;
-use domain::provider::Provider;
 use domain::subscription::CurrentPlan;
 use domain::time::Timestamp;
 
@@ -30,6 +31,7 @@ pub struct Standing {
     pub rule: AllowanceRule,
     pub pay_with: PayWith,
     pub trial: Option<Running>,
+    pub own_keys: OwnKeys,
 }
 
 /// The trial that an account is in.
@@ -87,7 +89,8 @@ pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
         None => own.clone(),
     };
     let pay_with = row.pay_with.parse()?;
-    Ok(Standing { account_id: account_id.clone(), current, own, plan, rule, pay_with, trial })
+    let own_keys = load_own(server, account_id).await?;
+    Ok(Standing { account_id: account_id.clone(), current, own, plan, rule, pay_with, trial, own_keys })
 }
 
 /// A plan that left the catalogue is looked after as the one that everybody starts on.
@@ -99,18 +102,29 @@ fn plan_of<'a>(catalogue: &'a Catalogue, id: &PlanId) -> Result<&'a Plan> {
 }
 
 impl Standing {
-    /// Who may pay for a run of the model, in order.
+    /// Who may pay for a run of the model, in order: nobody else where the account's own key is to be used.
     pub fn funding(&self, model: &Model) -> Funding {
+        match self.own_key(model) {
+            Ok(Some(_)) => return Funding { payers: vec![Payer::OwnKey], why_not: None },
+            Err(denial) => return Funding { payers: Vec::new(), why_not: Some(denial) },
+            Ok(None) => {}
+        }
         let trial = self.trial.as_ref().is_some_and(|trial| trial.kind.is_managed());
-        let own_key = has_own_key(&self.account_id, model.provider);
-        payers(&Means { own_key, trial, plan: &self.own, rule: &self.rule, pay_with: self.pay_with }, model)
+        payers(&Means { own_key: false, trial, plan: &self.own, rule: &self.rule, pay_with: self.pay_with }, model)
     }
-}
 
-/// Whether the account has a usable key of its own for the provider, and wants it used. Nobody has one yet: the vault of
-/// users' keys is not built.
-pub const fn has_own_key(_account_id: &AccountId, _provider: Provider) -> bool {
-    false
+    /// The account's own key that a run of the model is made with; `None` for ours. Denial: `OwnKeyRefused` when the
+    /// account wants its own used and none works.
+    pub fn own_key(&self, model: &Model) -> Result<Option<ProviderKeyId>, Denial> {
+        match self.own_keys.choose(model) {
+            Choice::Own(id) => Ok(Some(id)),
+            Choice::Platform => Ok(None),
+            Choice::NoneWorks => {
+                let problem = "does not work, or is not there".to_owned();
+                Err(Denial::OwnKeyRefused { provider: model.provider.name().to_owned(), problem })
+            }
+        }
+    }
 }
 
 /// The counters at a moment: of the period, and of the day in UTC.

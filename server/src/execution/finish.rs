@@ -47,7 +47,7 @@ pub(super) async fn finish(
 /// Ends a run that the provider refused before its first byte.
 pub(super) async fn finish_refused(server: &Server, plan: &Plan, hold: Hold, refusal: &Refusal) -> Closed {
     let note = match refusal {
-        Refusal::Denied(denial) => denial.sentence(),
+        Refusal::Denied(denial) | Refusal::OwnKey { denial, .. } => denial.sentence(),
         Refusal::Rejected(rejection) => {
             let words: String = String::from_utf8_lossy(&rejection.body).chars().take(300).collect();
             let (who, status) = (plan.provider.name(), rejection.status.as_u16());

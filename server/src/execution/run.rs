@@ -9,10 +9,11 @@ use crate::Server;
 use crate::error::{Error, Result};
 use crate::ledger::{Held, HoldState, NewHold, Started};
 use crate::provider::{Provider, Reading, Refusal, Rejection, UpstreamCall, send};
+use crate::provider_key;
 use bytes::Bytes;
 use domain::denial::Denial;
 use domain::funding::{Funding, FundingSource};
-use domain::id::ExecutionId;
+use domain::id::{AccountId, ExecutionId, ProviderKeyId};
 use domain::money::Usd;
 use domain::rate::Prices;
 use std::io;
@@ -32,6 +33,8 @@ pub(super) struct Plan {
     /// What we believe the input to be, in case the provider does not say.
     pub input_tokens: u64,
     pub provider: Arc<dyn Provider>,
+    /// The user's own key that it is sent with; `None` for ours.
+    pub own_key: Option<ProviderKeyId>,
     pub call: UpstreamCall,
 }
 
@@ -87,10 +90,12 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
         Ok(response) => response,
         Err(refusal) => {
             let closed = finish_refused(&server, &plan, hold, &refusal).await;
+            learn(&server, &plan, Some(&refusal)).await;
             return reader.refused_upstream(&server, &plan, refusal, closed);
         }
     };
 
+    learn(&server, &plan, None).await;
     if plan.call.streams {
         reader.begin_stream(&plan);
         let delivery = forward(&server, &plan, &mut hold, response, &mut reader).await;
@@ -119,7 +124,12 @@ async fn hold_and_ask<'a>(
 ) -> (Result<Held>, impl Future<Output = Result<reqwest::Response, Refusal>> + use<'a>) {
     let (fits, provider) = (Arc::new(Notify::new()), plan.provider.clone());
     let mut held = Box::pin(server.ledger.hold_and_tell(new, fits.clone()));
+    let (own_key, account_id) = (plan.own_key.clone(), plan.who.account_id.clone());
     let mut asking = Box::pin(async move {
+        let provider = match own_key {
+            Some(id) => with_own_key(server, &account_id, provider, &id).await?,
+            None => provider,
+        };
         tokio::select! {
             asked = send(&server.http, &*provider, &call, server.providers.patience, &server.tasks) => asked,
             () = stopped_for_long(server) => {
@@ -151,6 +161,36 @@ async fn hold_and_ask<'a>(
         }
     };
     (held, asked)
+}
+
+/// The same provider with the user's own key, opened for this request alone.
+async fn with_own_key(
+    server: &Server,
+    account_id: &AccountId,
+    provider: Arc<dyn Provider>,
+    id: &ProviderKeyId,
+) -> Result<Arc<dyn Provider>, Refusal> {
+    match provider_key::open(server, account_id, provider.kind(), id).await {
+        Ok(key) => server.providers.with_key(provider.kind(), key.into_secret()).map_err(Refusal::Denied),
+        Err(Error::Denied(denial)) => Err(Refusal::Denied(denial)),
+        Err(error @ Error::Internal(_)) => {
+            tracing::error!(provider_key_id = %id, %error, "open a user's key");
+            let problem = "could not be opened here; the operator must look".to_owned();
+            Err(Refusal::Denied(Denial::OwnKeyRefused { provider: provider.name().to_owned(), problem }))
+        }
+    }
+}
+
+/// Notes on the user's own key that it was used, and what the provider said about it.
+async fn learn(server: &Server, plan: &Plan, refusal: Option<&Refusal>) {
+    let Some(id) = &plan.own_key else { return };
+    let learnt = match refusal {
+        Some(Refusal::OwnKey { state, .. }) => Some((*state, "A run was refused by the provider.")),
+        Some(Refusal::Denied(_) | Refusal::Rejected(_)) | None => None,
+    };
+    if let Err(error) = provider_key::mark(server, id, learnt).await {
+        tracing::error!(provider_key_id = %id, %error, "note the use of a user's key");
+    }
 }
 
 /// Ends a while after the server was told to stop: what has not ended by then is cut.
@@ -202,7 +242,9 @@ impl Reader {
             (Reader::Client { head, .. }, Refusal::Rejected(rejection)) => {
                 answer(head, Ok(Answer::Rejected { execution_id: plan.execution_id.clone(), rejection }));
             }
-            (Reader::Client { head, .. }, Refusal::Denied(denial)) => answer(head, Err(denial.into())),
+            (Reader::Client { head, .. }, Refusal::Denied(denial) | Refusal::OwnKey { denial, .. }) => {
+                answer(head, Err(denial.into()))
+            }
         }
     }
 

@@ -8,17 +8,18 @@ use crate::account::{Permission, User};
 use crate::allowance::Standing;
 use crate::error::{Error, Result};
 use crate::ledger::Started;
-use crate::provider::{CallBody, Dialect, Prompt, Provider, UpstreamCall};
+use crate::provider::{CallBody, Dialect, KeyOwner, Prompt, Provider, UpstreamCall};
 use crate::{Server, allowance, usage};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use domain::catalogue::Catalogue;
 use domain::denial::Denial;
 use domain::funding::{Funding, FundingSource, Payer};
-use domain::id::{ExecutionId, SkillId};
+use domain::id::{ExecutionId, ProviderKeyId, SkillId};
 use domain::money::Usd;
 use domain::quote::{Draft, History, Quote, alternatives, quote};
 use domain::rate::Prices;
+use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -37,6 +38,7 @@ struct Decided {
     provider: Arc<dyn Provider>,
     upstream_name: String,
     funding: Funding,
+    own_key: Option<ProviderKeyId>,
 }
 
 /// Starts a run from a page and returns once its credit is held. The same id again is the same run, and no second
@@ -117,7 +119,7 @@ fn plan_run(
         input: &request.input,
         max_output_tokens: decided.quote.max_output_tokens,
     });
-    let call = UpstreamCall { body, headers: HeaderMap::new(), streams: true };
+    let call = UpstreamCall { body, headers: HeaderMap::new(), streams: true, owner: decided.key_owner() };
     Ok(decided.into_plan(server, who, (request.execution_id, Some(skill.id.clone()), Some(request.input)), call))
 }
 
@@ -139,6 +141,7 @@ fn plan_call(server: &Server, (who, standing): (Who, &Standing), call: Call) -> 
         body: decided.provider.write_call(&body, &decided.upstream_name, cap.max(1)),
         streams: body.outline.streams,
         headers: call.headers,
+        owner: decided.key_owner(),
     };
     let execution_id = ExecutionId::new(server.clock.new_id());
     Ok(decided.into_plan(server, who, (execution_id, None, None), upstream))
@@ -167,11 +170,16 @@ fn decide(
     let (catalogue, rates, now) = (server.catalogue.load(), server.rates.load(), server.clock.now());
     let model = catalogue.model(&draft.model)?;
     let quote = quote(&catalogue, &rates, now, draft, history)?;
-    let provider = server.providers.choose(model.provider)?.clone();
+    let own_key = standing.own_key(model)?;
+    let provider = match &own_key {
+        // It knows the wire; the key itself is opened when the hold is made.
+        Some(_) => server.providers.with_key(model.provider, SecretString::from(""))?,
+        None => server.providers.choose(model.provider)?.clone(),
+    };
     let rate = rates.rate_of(model, now).ok_or_else(|| Denial::UnpricedModel { model: model.id.clone() })?;
     let upstream_name = model.upstream_name.as_str().to_owned();
     let funding = standing.funding(model);
-    Ok(Decided { quote, prices: rate.prices.clone(), provider, upstream_name, funding })
+    Ok(Decided { quote, prices: rate.prices.clone(), provider, upstream_name, funding, own_key })
 }
 
 /// A run never costs more than what the person saw.
@@ -183,6 +191,10 @@ fn refuse_dearer(shown: Option<Usd>, now: Usd) -> std::result::Result<(), Denial
 }
 
 impl Decided {
+    const fn key_owner(&self) -> KeyOwner {
+        if self.own_key.is_some() { KeyOwner::User } else { KeyOwner::Platform }
+    }
+
     fn into_plan(
         self,
         server: &Server,
@@ -190,7 +202,7 @@ impl Decided {
         (execution_id, skill_id, input_text): (ExecutionId, Option<SkillId>, Option<String>),
         call: UpstreamCall,
     ) -> Plan {
-        let Decided { quote, prices, provider, funding, .. } = self;
+        let Decided { quote, prices, provider, funding, own_key, .. } = self;
         let started = Started {
             user_id: Some(who.user_id.clone()),
             api_key_id: who.api_key_id.clone(),
@@ -217,6 +229,7 @@ impl Decided {
             prices,
             input_tokens: quote.input_tokens,
             provider,
+            own_key,
             call,
         }
     }

@@ -14,7 +14,7 @@ pub use anthropic::Anthropic;
 pub use body::{CallBody, Outline};
 pub use openai::OpenAi;
 pub use reading::{Reading, StopReason, Tap, TokenCounts};
-pub use send::{Refusal, Rejection, UpstreamCall, send};
+pub use send::{KeyOwner, Refusal, Rejection, UpstreamCall, send};
 pub use sse::SseScanner;
 
 use crate::config::{Config, Upstream};
@@ -89,6 +89,8 @@ pub trait Provider: Send + Sync {
 pub struct Providers {
     anthropic: Option<Arc<dyn Provider>>,
     openai: Option<Arc<dyn Provider>>,
+    anthropic_url: String,
+    openai_url: String,
     pub patience: Patience,
 }
 
@@ -123,7 +125,23 @@ impl Providers {
             anthropic: with_key(&config.anthropic)
                 .map(|(url, key)| Arc::new(Anthropic::new(&url, key)) as Arc<dyn Provider>),
             openai: with_key(&config.openai).map(|(url, key)| Arc::new(OpenAi::new(&url, key)) as Arc<dyn Provider>),
+            anthropic_url: config.anthropic.url.clone(),
+            openai_url: config.openai.url.clone(),
             patience: Patience { stream: config.provider_timeout, ..Patience::default() },
+        }
+    }
+
+    /// The provider with a user's own key, at its own address: never at one that a user gave.
+    pub fn with_key(&self, name: ProviderName, key: SecretString) -> Result<Arc<dyn Provider>, Denial> {
+        match name {
+            ProviderName::Anthropic => Ok(Arc::new(Anthropic::new(&self.anthropic_url, key))),
+            ProviderName::OpenAi => Ok(Arc::new(OpenAi::new(&self.openai_url, key))),
+            ProviderName::Google
+            | ProviderName::Groq
+            | ProviderName::DeepSeek
+            | ProviderName::OpenRouter
+            | ProviderName::Together
+            | ProviderName::Ollama => Err(Denial::NoPlatformKey { provider: name.as_str().to_owned() }),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::task::Tasks;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use domain::denial::Denial;
+use domain::key::KeyState;
 use secrecy::ExposeSecret as _;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -26,6 +27,14 @@ pub struct UpstreamCall {
     /// The client's headers, of which the provider takes its pick.
     pub headers: HeaderMap,
     pub streams: bool,
+    pub owner: KeyOwner,
+}
+
+/// Whose key a request is sent with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOwner {
+    Platform,
+    User,
 }
 
 /// Why a provider did not answer the call.
@@ -35,6 +44,8 @@ pub enum Refusal {
     Rejected(Rejection),
     /// Trouble that is not the client's.
     Denied(Denial),
+    /// The provider refuses the user's own key, and what that says about it.
+    OwnKey { state: KeyState, denial: Denial },
 }
 
 /// A provider's own "no" to a request.
@@ -64,7 +75,7 @@ pub async fn send(
         let request = provider.request(http, call.body.clone(), &call.headers);
         let next = match timeout(wait, request.send()).await {
             Ok(Ok(response)) if response.status().is_success() => return Ok(response),
-            Ok(Ok(response)) => judge(provider, response).await,
+            Ok(Ok(response)) => judge(provider, call.owner, response).await,
             Ok(Err(error)) => judge_error(provider, &error),
             Err(_) => Next::GiveUp(Refusal::Denied(upstream(
                 provider,
@@ -86,13 +97,16 @@ pub async fn send(
 }
 
 /// A head that is no success: the request's fault, ours, or a passing one.
-async fn judge(provider: &dyn Provider, response: reqwest::Response) -> Next {
+async fn judge(provider: &dyn Provider, owner: KeyOwner, response: reqwest::Response) -> Next {
     let status = response.status();
     let after = retry_after(response.headers());
     let body = read_refusal(response).await;
     let text = String::from_utf8_lossy(&body).to_lowercase();
     let our_account = ["credit balance is too low", "insufficient_quota", "billing_error", "usage limits"];
     if matches!(status.as_u16(), 401..=403 | 407) || our_account.iter().any(|words| text.contains(words)) {
+        if owner == KeyOwner::User {
+            return Next::GiveUp(refuse_own(provider, status, &body));
+        }
         // The words may name our key or our organisation, so they stay here.
         tracing::error!(
             provider = provider.name(),
@@ -116,6 +130,24 @@ async fn judge(provider: &dyn Provider, response: reqwest::Response) -> Next {
         400..=499 => Next::GiveUp(Refusal::Rejected(Rejection { status, body: without_key(provider, body) })),
         _redirect => Next::GiveUp(Refusal::Denied(upstream(provider, format!("answered {}", status.as_u16())))),
     }
+}
+
+/// What the provider's "no" says about the user's own key.
+fn refuse_own(provider: &dyn Provider, status: StatusCode, body: &[u8]) -> Refusal {
+    let state = match crate::provider_key::judge(provider.kind(), status, body) {
+        Ok(checked) => checked.state,
+        Err(_) => KeyState::ValidRestricted,
+    };
+    let problem = match state {
+        KeyState::Invalid => "is refused by the provider",
+        KeyState::ValidNoCredit => "has no credit left at the provider",
+        KeyState::RegionBlocked => "is refused from this server's region",
+        KeyState::ValidRestricted | KeyState::Valid | KeyState::RateLimited | KeyState::Unreachable => {
+            "may not be used for this"
+        }
+    };
+    let denial = Denial::OwnKeyRefused { provider: provider.name().to_owned(), problem: problem.to_owned() };
+    Refusal::OwnKey { state, denial }
 }
 
 fn judge_error(provider: &dyn Provider, error: &reqwest::Error) -> Next {

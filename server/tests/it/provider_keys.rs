@@ -1,14 +1,19 @@
 //! The users' own keys of providers: checked at the sandbox over HTTP, sealed, rotated, deleted.
 
 use crate::identity::{owner, verified};
+use crate::served::{CLAUDE, Served, priced};
 use crate::support::{World, each_database};
 use domain::denial::Denial;
+use domain::funding::FundingSource;
 use domain::id::ProviderKeyId;
 use domain::key::KeyState;
+use domain::money::Usd;
 use domain::provider::Provider;
+use sandbox::Fault;
 use secrecy::SecretString;
 use server::account::{NewAccount, Role, User};
 use server::error::{Error, Result};
+use server::execution::start;
 use server::provider_key::{self, Change, NewKey, check_key, has_usable_key, open, rotate, save};
 use server::vault::Source;
 use server::{Server, on_read, on_tx};
@@ -226,6 +231,54 @@ async fn rotation_is_interrupted_and_continued_while_keys_are_opened() {
             assert!(opens(&without_old, &user, Provider::Groq, id).await);
             assert!(!opens(&old, &user, Provider::Groq, id).await, "the old master key opens nothing now");
         }
+    })
+    .await;
+}
+
+/// A run of the sandbox's Anthropic with the account's own key, on a server that has a key of ours too.
+async fn served_with(world: &World, secret: &str) -> (Served, ProviderKeyId) {
+    let it = Served::open(world, 10).await;
+    let key = save(&it.server, &it.user, new_key(Provider::Anthropic, secret)).await.unwrap();
+    (it, key.id)
+}
+
+#[tokio::test]
+async fn a_run_with_ones_own_key_charges_nothing_and_sends_that_key() {
+    each_database(async |world| {
+        let (it, id) = served_with(world, "sk-ant-api03-canary-of-the-users-key-UsEr").await;
+        let before = it.spendable().await;
+        let run = start(&it.server, &it.user, it.request("A login page")).await.unwrap();
+        let ended = it.ended(&run).await;
+        assert_eq!((ended.state, ended.charge, ended.run.source), ("completed", Usd::ZERO, FundingSource::OwnKey));
+        assert_eq!(ended.run.cost, priced(CLAUDE, &it.billed()), "the shadow cost is recorded");
+        assert_eq!(it.spendable().await, before);
+        assert!(it.sandbox.requests().iter().all(|request| request.key_ending == "UsEr"), "our key was not sent");
+        let listed = provider_key::list(&it.server, &it.account_id).await.unwrap();
+        assert!(listed[0].id == id && listed[0].last_used_at.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_key_is_said_to_be_the_users_and_nothing_else_pays() {
+    each_database(async |world| {
+        let (it, id) = served_with(world, "sk-ant-api03-canary-of-the-users-key-UsEr").await;
+        let before = it.spendable().await;
+        it.fault(&[Fault::InvalidKey]);
+        let run = start(&it.server, &it.user, it.request("A login page")).await.unwrap();
+        let ended = it.ended(&run).await;
+        assert_eq!((ended.state, ended.charge), ("failed", Usd::ZERO));
+        assert!(ended.note.contains("Your Anthropic key is refused"), "{}", ended.note);
+        while provider_key::list(&it.server, &it.account_id).await.unwrap()[0].state != KeyState::Invalid {
+            tokio::task::yield_now().await;
+        }
+        let asked = it.sandbox.requests().len();
+        let again = start(&it.server, &it.user, it.request("A login page")).await;
+        assert_eq!(denial(again).code(), "own_key_refused");
+        assert_eq!((it.sandbox.requests().len(), it.spendable().await), (asked, before), "ours does not pay instead");
+        provider_key::delete(&it.server, &it.user, &id).await.unwrap();
+        let ours = start(&it.server, &it.user, it.request("A login page")).await.unwrap();
+        assert_eq!(it.ended(&ours).await.state, "completed", "without a key of one's own, ours runs");
     })
     .await;
 }
