@@ -243,7 +243,7 @@ impl Reader {
                 answer(head, Ok(Answer::Rejected { execution_id: plan.execution_id.clone(), rejection }));
             }
             (Reader::Client { head, .. }, Refusal::Denied(denial) | Refusal::OwnKey { denial, .. }) => {
-                answer(head, Err(denial.into()))
+                answer(head, Err(denial.into()));
             }
         }
     }
