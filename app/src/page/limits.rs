@@ -134,7 +134,8 @@ fn meter(name: &'static str, figure: String, bar: Option<i64>, foot: AnyView) ->
 fn facts(now: &Entitlements, catalogue: &Catalogue) -> impl IntoView + use<> {
     let number = |number: Option<u64>| number.map_or_else(|| "unlimited".to_owned(), grouped);
     let hours = now.log_retention_hours;
-    let kept = if hours % 24 == 0 && hours > 24 { format!("{} days", hours / 24) } else { format!("{hours} hours") };
+    let kept =
+        if hours.is_multiple_of(24) && hours > 24 { format!("{} days", hours / 24) } else { format!("{hours} hours") };
     let pace = now.throttle.map_or_else(
         || "not slowed down".to_owned(),
         |throttle| {

@@ -205,7 +205,7 @@ async fn a_page_run_is_paid_by_what_its_preview_showed() {
         let ended = it.ended(&id).await;
         assert_eq!((ended.run.source, ended.charge), (FundingSource::Allowance, Usd::ZERO));
         let error = start(&it.server, &it.user, shown(&it)).await.unwrap_err();
-        assert_eq!(error.denial().map(|denial| denial.code()), Some("funding_changed"));
+        assert_eq!(error.denial().map(domain::denial::Denial::code), Some("funding_changed"));
         let id = start(&it.server, &it.user, it.request("A login page")).await.unwrap();
         assert_eq!(it.ended(&id).await.run.source, FundingSource::Credits);
     })

@@ -142,7 +142,9 @@ async fn storm(world: &World, nodes: &[Ledger]) {
     for outcome in futures::future::join_all(callers).await {
         match outcome.unwrap() {
             Ok(held) => holds.push(held),
-            Err(error) => assert_eq!(error.denial().map(|denial| denial.code()), Some("reserved_by_running_work")),
+            Err(error) => {
+                assert_eq!(error.denial().map(domain::denial::Denial::code), Some("reserved_by_running_work"));
+            }
         }
     }
     let by_plan = holds.iter().filter(|held| held.source() == FundingSource::Allowance).count();
