@@ -11,7 +11,7 @@ const heading = (page) => page.getByRole('heading', { level: 1 });
 async function subscribe(page, plan, { card = CARD.good, seats } = {}) {
   await page.goto('/plan');
   await page.getByRole('radio', { name: new RegExp(`^${plan}`) }).check();
-  if (seats) await page.getByLabel('Seats').fill(String(seats));
+  if (seats) await page.getByRole('spinbutton', { name: 'Seats' }).fill(String(seats));
   await page.getByRole('button', { name: 'Continue to payment' }).click();
   await expect(heading(page)).toHaveText('Pay');
   await page.getByLabel('Card number').fill(card);
@@ -32,7 +32,7 @@ test('subscribe, upgrade with the price first, add a seat, take less, end and re
   await expect(page.getByRole('row', { name: /Pro .*Paid.*\$9\.00/ })).toBeVisible();
 
   await page.getByRole('radio', { name: /^Team/ }).check();
-  await page.getByLabel('Seats').fill('2');
+  await page.getByRole('spinbutton', { name: 'Seats' }).fill('2');
   await page.getByRole('button', { name: 'See what the change costs' }).click();
   await expect(page).toHaveURL(/\/plan\/change\//);
   // A whole month has just begun: $58.00 for Team less $9.00 for Pro.
@@ -41,7 +41,7 @@ test('subscribe, upgrade with the price first, add a seat, take less, end and re
   await expect(heading(page)).toHaveText('Plan: Team, 2 seats');
   await expect(page.getByText('Your plan was changed.')).toBeVisible();
 
-  await page.getByLabel('Seats').fill('3');
+  await page.getByRole('spinbutton', { name: 'Seats' }).fill('3');
   await page.getByRole('button', { name: 'See what the change costs' }).click();
   await expect(heading(page)).toHaveText('$29.00 now');
   await page.getByRole('button', { name: /^Change now and pay/ }).click();
@@ -69,9 +69,9 @@ test('own keys need a key that works, and seats cover the members', async ({ pag
   await page.getByRole('button', { name: 'Continue to payment' }).click();
   await expect(page.getByText(/needs at least one provider key that works/)).toBeVisible();
   await page.getByRole('radio', { name: /^Our keys/ }).check();
-  await page.getByLabel('Seats').fill('0');
+  await page.getByRole('spinbutton', { name: 'Seats' }).fill('0');
   await page.getByRole('button', { name: 'Continue to payment' }).click();
-  await expect(page.getByLabel('Seats')).toHaveAttribute('aria-invalid', 'true');
+  await expect(page.getByRole('spinbutton', { name: 'Seats' })).toHaveAttribute('aria-invalid', 'true');
 });
 
 test('a renewal that is declined: banner, another card, paid', async ({ browser }) => {
