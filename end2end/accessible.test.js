@@ -33,6 +33,7 @@ const CONSOLE = [
   '/limits',
   '/usage',
   '/usage/nothing-here',
+  '/keys',
   '/team',
   '/settings',
   '/settings/delete',

@@ -1,7 +1,7 @@
 //! Owns: how every form is answered. A form posts to the address of its own page. If it worked, the answer is a
 //! redirect (303), so that a reload does not send it again. If it was refused, the answer is the same page again with
 //! status 422 (or the denial's own, when waiting helps), the problem beside its field and what was typed kept.
-//! This needs no JavaScript and no state between two requests. Passwords and tokens are never put back.
+//! This needs no JavaScript and no state between two requests. Passwords, keys and tokens are never put back.
 
 use crate::error::{DenialNotice, Failure, status_of};
 use crate::site;
@@ -55,6 +55,11 @@ impl Post {
     /// A field as it was typed; empty when it was not sent.
     pub fn text(&self, name: &str) -> &str {
         self.fields.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+    }
+
+    /// Every value of a field that may be sent several times.
+    pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
     /// A field that says where to go next, if it is a path of this site, else `otherwise`.
@@ -142,7 +147,7 @@ fn page_again(mut form: Parts) -> Request {
 }
 
 fn is_secret(field: &str) -> bool {
-    ["password", "token", "code"].iter().any(|secret| field.contains(secret))
+    ["password", "secret", "token", "code"].iter().any(|secret| field.contains(secret))
 }
 
 /// The form that was just refused, for the page that is rendered again; empty when the page was merely opened.

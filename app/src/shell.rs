@@ -8,6 +8,7 @@ use crate::page::credits::CreditsPage;
 use crate::page::delete::{DeleteAccountPage, DeleteUserPage};
 use crate::page::execution::ExecutionPage;
 use crate::page::invitation::InvitationPage;
+use crate::page::keys::KeysPage;
 use crate::page::landing::LandingPage;
 use crate::page::limits::LimitsPage;
 use crate::page::not_found::NotFoundPage;
@@ -35,8 +36,8 @@ use leptos_router::components::{FlatRoutes, Route, Router};
 use leptos_router::path;
 
 /// The addresses that need somebody to be signed in.
-const CONSOLE: [&str; 9] =
-    ["/overview", "/tasks", "/runs", "/credits", "/limits", "/plan", "/usage", "/team", "/settings"];
+const CONSOLE: [&str; 10] =
+    ["/overview", "/tasks", "/runs", "/credits", "/keys", "/limits", "/plan", "/usage", "/team", "/settings"];
 
 /// Whether a path belongs to the console.
 pub fn is_console(path: &str) -> bool {
@@ -101,6 +102,7 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/runs/:id") view=RunPage />
                 <Route path=path!("/credits") view=CreditsPage />
                 <Route path=path!("/credits/bought/:purchase") view=BoughtPage />
+                <Route path=path!("/keys") view=KeysPage />
                 <Route path=path!("/limits") view=LimitsPage />
                 <Route path=path!("/plan") view=PlanPage />
                 <Route path=path!("/plan/change/:id") view=PlanChangePage />

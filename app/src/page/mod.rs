@@ -8,6 +8,7 @@ pub mod credits;
 pub mod delete;
 pub mod execution;
 pub mod invitation;
+pub mod keys;
 pub mod landing;
 pub mod limits;
 pub mod not_found;

@@ -10,6 +10,7 @@ pub enum Glyph {
     Usage,
     Credits,
     Plan,
+    Key,
     Team,
     Settings,
     Accounts,
@@ -29,6 +30,7 @@ impl Glyph {
             Glyph::Usage => "M3.5 16.5h13M5.5 16.5v-5M10 16.5v-12M14.5 16.5v-8",
             Glyph::Credits => "M3 6.5h14v9H3zM3 9.5h14M6 13h3M5 6.5 13 3l1.5 3.5",
             Glyph::Plan => "M5 3h10v14H5zM8 7h4M8 10h4M8 13h2",
+            Glyph::Key => "M7 12.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM10.5 9H17M14.5 9v3M17 9v2",
             Glyph::Team => {
                 "M7.5 9a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM2.5 16c.3-3 2.3-4.500 5-4.500s4.700 1.500 5 4.500M13 9a2.200 2.200 0 1 0-.5-4.300M14 11.700c2 .4 3.200 1.800 3.500 4.300"
             }

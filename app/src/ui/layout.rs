@@ -20,17 +20,19 @@ pub enum Section {
     Usage,
     Credits,
     Plan,
+    Keys,
     Team,
     Settings,
 }
 
 impl Section {
-    const ALL: [Section; 7] = [
+    const ALL: [Section; 8] = [
         Section::Overview,
         Section::Tasks,
         Section::Usage,
         Section::Credits,
         Section::Plan,
+        Section::Keys,
         Section::Team,
         Section::Settings,
     ];
@@ -42,6 +44,7 @@ impl Section {
             Section::Usage => ("Usage", "/usage", Glyph::Usage),
             Section::Credits => ("Credits", "/credits", Glyph::Credits),
             Section::Plan => ("Plan", "/plan", Glyph::Plan),
+            Section::Keys => ("Keys", "/keys", Glyph::Key),
             Section::Team => ("Team", "/team", Glyph::Team),
             Section::Settings => ("Settings", "/settings", Glyph::Settings),
         }

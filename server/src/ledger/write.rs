@@ -248,7 +248,7 @@ const LOT_INSERT: Sql = Sql {
     sqlite: "insert into lot (lot_id, account_id, kind, granted_nanos, remaining_nanos, allowed_models, expires_at, created_at)
              select value ->> 'lot_id', value ->> 'account_id', value ->> 'kind', value ->> 'granted',
                     value ->> 'remaining', value ->> 'allowed_models', value ->> 'expires_at', value ->> 'created_at'
-               from json_each($1)",
+               from jsonb_each($1)",
     postgres: "insert into lot (lot_id, account_id, kind, granted_nanos, remaining_nanos, allowed_models, expires_at, created_at)
                select lot_id, account_id, kind, granted, remaining, allowed_models, expires_at, created_at
                  from json_to_recordset($1::json) as r (lot_id text, account_id text, kind text, granted bigint,
@@ -259,7 +259,7 @@ const LOT_UPDATE: Sql = Sql {
     sqlite: "update lot
                 set remaining_nanos = r.value ->> 'remaining',
                     held_nanos      = r.value ->> 'held'
-               from json_each($1) r
+               from jsonb_each($1) r
               where lot.lot_id = r.value ->> 'lot_id'",
     postgres: "update lot
                   set remaining_nanos = r.remaining,
@@ -274,7 +274,7 @@ const HOLD_INSERT: Sql = Sql {
              select value ->> 'execution_id', value ->> 'account_id', value ->> 'amount', 'open', value ->> 'taken',
                     value ->> 'draft', value ->> 'allowance_period', value ->> 'platform_day', value ->> 'platform',
                     value ->> 'expires_at', value ->> 'created_at'
-               from json_each($1)",
+               from jsonb_each($1)",
     postgres: "insert into hold (execution_id, account_id, amount_nanos, state, taken, draft, allowance_period,
                                  platform_day, platform_nanos, expires_at, created_at)
                select execution_id, account_id, amount, 'open', taken, draft, allowance_period, platform_day, platform,
@@ -291,7 +291,7 @@ const HOLD_UPDATE: Sql = Sql {
                     state          = r.value ->> 'state',
                     expires_at     = r.value ->> 'expires_at',
                     ended_at       = r.value ->> 'ended_at'
-               from json_each($1) r
+               from jsonb_each($1) r
               where hold.execution_id = r.value ->> 'execution_id' and hold.state = 'open'",
     postgres: "update hold
                   set captured_nanos = r.captured,
@@ -310,7 +310,7 @@ const POSTING_INSERT: Sql = Sql {
              select value ->> 'posting_id', value ->> 'account_id', value ->> 'seq', value ->> 'kind',
                     value ->> 'idempotency_key', value ->> 'reference', value ->> 'memo', value ->> 'change',
                     value ->> 'balance_after', value ->> 'created_at'
-               from json_each($1)",
+               from jsonb_each($1)",
     postgres: "insert into posting (posting_id, account_id, seq, kind, idempotency_key, reference, memo, change_nanos,
                                     balance_after_nanos, created_at)
                select posting_id, account_id, seq, kind, idempotency_key, reference, memo, change, balance_after,
@@ -324,7 +324,7 @@ const ENTRY_INSERT: Sql = Sql {
     sqlite: "insert into entry (posting_id, line, book, account_id, lot_id, amount_nanos)
              select value ->> 'posting_id', value ->> 'line', value ->> 'book', value ->> 'account_id',
                     value ->> 'lot_id', value ->> 'amount'
-               from json_each($1)",
+               from jsonb_each($1)",
     postgres: "insert into entry (posting_id, line, book, account_id, lot_id, amount_nanos)
                select posting_id, line, book, account_id, lot_id, amount
                  from json_to_recordset($1::json) as r (posting_id text, line bigint, book text, account_id text,
@@ -340,7 +340,7 @@ const BALANCE_UPDATE: Sql = Sql {
                     held_nanos        = r.value ->> 'held',
                     receivable_nanos  = r.value ->> 'receivable',
                     last_seq          = r.value ->> 'last_seq'
-               from json_each($1) r
+               from jsonb_each($1) r
               where balance.account_id = r.value ->> 'account_id'",
     postgres: "update balance
                   set paid_nanos        = r.paid,
@@ -370,7 +370,7 @@ const EXECUTION_INSERT: Sql = Sql {
                     value ->> 'quote_likely', value ->> 'quote_p50', value ->> 'quote_p90', value ->> 'quote_ceiling',
                     value ->> 'note', value ->> 'input_text', value ->> 'output_text', value ->> 'started_at',
                     value ->> 'first_token_at', value ->> 'ended_at'
-               from json_each($1)",
+               from jsonb_each($1)",
     postgres:
         "insert into execution (execution_id, account_id, user_id, api_key_id, skill_id, model_id, provider, state,
                       source, rate_version, input_tokens, cache_read_tokens, cache_write_5m_tokens,
@@ -397,7 +397,7 @@ const USAGE_UPSERT: Sql = Sql {
              select value ->> 'account_id', value ->> 'hour', value ->> 'model_id', value ->> 'skill_id',
                     value ->> 'source', value ->> 'executions', value ->> 'input_tokens', value ->> 'output_tokens',
                     value ->> 'cost', value ->> 'charge'
-               from json_each($1)
+               from jsonb_each($1)
               where true
              on conflict (account_id, hour, model_id, skill_id, source) do update
                 set executions    = usage_hour.executions + excluded.executions,
@@ -422,7 +422,7 @@ const USAGE_UPSERT: Sql = Sql {
 const ALLOWANCE_UPSERT: Sql = Sql {
     sqlite: "insert into allowance_use (account_id, period_start, executions, next_at)
              select value ->> 'account_id', value ->> 'period_start', value ->> 'executions', value ->> 'next_at'
-               from json_each($1)
+               from jsonb_each($1)
               where true
              on conflict (account_id, period_start) do update
                 set executions = excluded.executions, next_at = excluded.next_at",
@@ -437,7 +437,7 @@ const ALLOWANCE_UPSERT: Sql = Sql {
 const DAY_UPSERT: Sql = Sql {
     sqlite: "insert into platform_day (account_id, day, spent_nanos, held_nanos)
              select value ->> 'account_id', value ->> 'day', value ->> 'spent', value ->> 'held'
-               from json_each($1)
+               from jsonb_each($1)
               where true
              on conflict (account_id, day) do update
                 set spent_nanos = excluded.spent_nanos, held_nanos = excluded.held_nanos",

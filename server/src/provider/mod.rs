@@ -145,6 +145,19 @@ impl Providers {
         }
     }
 
+    /// Whether runs on this provider are possible at all, with whomever's key.
+    pub const fn can_run(&self, name: ProviderName) -> bool {
+        match name {
+            ProviderName::Anthropic | ProviderName::OpenAi => true,
+            ProviderName::Google
+            | ProviderName::Groq
+            | ProviderName::DeepSeek
+            | ProviderName::OpenRouter
+            | ProviderName::Together
+            | ProviderName::Ollama => false,
+        }
+    }
+
     /// The provider, if we have a key for it.
     pub fn choose(&self, name: ProviderName) -> Result<&Arc<dyn Provider>, Denial> {
         let provider = match name {
