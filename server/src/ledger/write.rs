@@ -1,5 +1,5 @@
 //! Owns: writing a decided batch: one bulk statement for each table. The rows travel as one JSON text, which both
-//! engines take apart.
+//! engines take apart. On SQLite all tables go in one round trip.
 
 use crate::clock::Clock;
 use crate::db::Tx;
@@ -9,7 +9,10 @@ use domain::id::{AccountId, ExecutionId, LotId, PostingId};
 use domain::ledger::Lot;
 use domain::money::Usd;
 use domain::time::Timestamp;
+use futures::TryStreamExt as _;
 use serde::Serialize;
+use sqlx::{Either, Executor as _, PgConnection, SqliteConnection};
+use std::sync::LazyLock;
 
 /// Everything a batch writes.
 #[derive(Default)]
@@ -196,17 +199,23 @@ impl Writes {
 
     /// Writes everything. Fails, and must then be rolled back, unless each row was written.
     pub async fn write(self, tx: &mut Tx, clock: &Clock) -> Result<()> {
-        bulk(tx, "insert lots", &self.new_lots, LOT_INSERT).await?;
-        bulk(tx, "insert holds", &self.new_holds, HOLD_INSERT).await?;
-        bulk(tx, "insert postings", &self.postings, POSTING_INSERT).await?;
-        bulk(tx, "insert entries", &self.entries, ENTRY_INSERT).await?;
-        bulk(tx, "update balances", &self.balances, BALANCE_UPDATE).await?;
-        bulk(tx, "update lots", &self.lots, LOT_UPDATE).await?;
-        bulk(tx, "update holds", &self.holds, HOLD_UPDATE).await?;
-        bulk(tx, "insert executions", &self.executions, EXECUTION_INSERT).await?;
-        bulk(tx, "add up usage", &self.usage, USAGE_UPSERT).await?;
-        bulk(tx, "count the allowance", &self.allowances, ALLOWANCE_UPSERT).await?;
-        bulk(tx, "count the day", &self.days, DAY_UPSERT).await?;
+        let tables = [
+            Bulk::new("insert lots", &self.new_lots, &LOT_INSERT)?,
+            Bulk::new("insert holds", &self.new_holds, &HOLD_INSERT)?,
+            Bulk::new("insert postings", &self.postings, &POSTING_INSERT)?,
+            Bulk::new("insert entries", &self.entries, &ENTRY_INSERT)?,
+            Bulk::new("update balances", &self.balances, &BALANCE_UPDATE)?,
+            Bulk::new("update lots", &self.lots, &LOT_UPDATE)?,
+            Bulk::new("update holds", &self.holds, &HOLD_UPDATE)?,
+            Bulk::new("insert executions", &self.executions, &EXECUTION_INSERT)?,
+            Bulk::new("add up usage", &self.usage, &USAGE_UPSERT)?,
+            Bulk::new("count the allowance", &self.allowances, &ALLOWANCE_UPSERT)?,
+            Bulk::new("count the day", &self.days, &DAY_UPSERT)?,
+        ];
+        match tx {
+            Tx::Sqlite(conn) => write_sqlite(&mut *conn, tables).await?,
+            Tx::Postgres(conn) => write_postgres(&mut *conn, tables).await?,
+        }
         let mut jobs = self.jobs;
         // One order for all writers, so that two of them never wait for each other's key.
         jobs.sort_by(|a, b| a.unique_key.cmp(&b.unique_key));
@@ -217,34 +226,82 @@ impl Writes {
     }
 }
 
-/// One statement, for each engine.
+/// One statement, for each engine. On SQLite its parameter is its place in [`ALL_SQLITE`].
 struct Sql {
     sqlite: &'static str,
     postgres: &'static str,
 }
 
-async fn bulk<T: Serialize>(tx: &mut Tx, doing: &str, rows: &[T], sql: Sql) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
+/// The rows of one table, as JSON.
+struct Bulk {
+    doing: &'static str,
+    rows: u64,
+    json: String,
+    sql: &'static Sql,
+}
+
+impl Bulk {
+    fn new<T: Serialize>(doing: &'static str, rows: &[T], sql: &'static Sql) -> Result<Bulk> {
+        Ok(Bulk { doing, rows: rows.len() as u64, json: serde_json::to_string(rows)?, sql })
     }
-    let json = serde_json::to_string(rows)?;
-    let written = match tx {
-        Tx::Sqlite(conn) => {
-            sqlx::query(sql.sqlite).bind(json).execute(&mut **conn).await.map(|done| done.rows_affected())
+
+    fn require(&self, written: u64) -> Result<()> {
+        if written == self.rows {
+            Ok(())
+        } else {
+            let Bulk { doing, rows, .. } = self;
+            Err(Error::Internal(format!("ledger: {doing}: {written} rows were written, {rows} expected")))
         }
-        Tx::Postgres(conn) => {
-            sqlx::query(sql.postgres).bind(json).execute(&mut **conn).await.map(|done| done.rows_affected())
-        }
-    }
-    .map_err(|error| Error::internal(&format!("ledger: {doing}"), error))?;
-    if written == rows.len() as u64 {
-        Ok(())
-    } else {
-        Err(Error::Internal(format!("ledger: {doing}: {written} rows were written, {} expected", rows.len())))
     }
 }
 
-const LOT_INSERT: Sql = Sql {
+/// Every table's statement in one text, in the order of writing: each way to SQLite's own thread and back costs more than
+/// a statement that finds no rows.
+static ALL_SQLITE: LazyLock<String> = LazyLock::new(|| {
+    let all = [
+        &LOT_INSERT,
+        &HOLD_INSERT,
+        &POSTING_INSERT,
+        &ENTRY_INSERT,
+        &BALANCE_UPDATE,
+        &LOT_UPDATE,
+        &HOLD_UPDATE,
+        &EXECUTION_INSERT,
+        &USAGE_UPSERT,
+        &ALLOWANCE_UPSERT,
+        &DAY_UPSERT,
+    ];
+    all.map(|sql| sql.sqlite).join(";\n")
+});
+
+async fn write_sqlite(conn: &mut SqliteConnection, tables: [Bulk; 11]) -> Result<()> {
+    let mut query = sqlx::query(ALL_SQLITE.as_str());
+    for table in &tables {
+        query = query.bind(table.json.as_str());
+    }
+    let mut written = conn.fetch_many(query);
+    for table in &tables {
+        let done =
+            written.try_next().await.map_err(|error| Error::internal(&format!("ledger: {}", table.doing), error))?;
+        let rows = done.and_then(Either::left).map_or(0, |done| done.rows_affected());
+        table.require(rows)?;
+    }
+    Ok(())
+}
+
+async fn write_postgres(conn: &mut PgConnection, tables: [Bulk; 11]) -> Result<()> {
+    for table in tables.into_iter().filter(|table| table.rows > 0) {
+        let written = sqlx::query(table.sql.postgres)
+            .bind(&table.json)
+            .execute(&mut *conn)
+            .await
+            .map_err(|error| Error::internal(&format!("ledger: {}", table.doing), error))?;
+        table.require(written.rows_affected())?;
+    }
+    Ok(())
+}
+
+static LOT_INSERT: Sql = Sql {
     sqlite: "insert into lot (lot_id, account_id, kind, granted_nanos, remaining_nanos, allowed_models, expires_at, created_at)
              select value ->> 'lot_id', value ->> 'account_id', value ->> 'kind', value ->> 'granted',
                     value ->> 'remaining', value ->> 'allowed_models', value ->> 'expires_at', value ->> 'created_at'
@@ -255,11 +312,11 @@ const LOT_INSERT: Sql = Sql {
                       remaining bigint, allowed_models text, expires_at bigint, created_at bigint)",
 };
 
-const LOT_UPDATE: Sql = Sql {
+static LOT_UPDATE: Sql = Sql {
     sqlite: "update lot
                 set remaining_nanos = r.value ->> 'remaining',
                     held_nanos      = r.value ->> 'held'
-               from jsonb_each($1) r
+               from jsonb_each($6) r
               where lot.lot_id = r.value ->> 'lot_id'",
     postgres: "update lot
                   set remaining_nanos = r.remaining,
@@ -268,13 +325,13 @@ const LOT_UPDATE: Sql = Sql {
                 where lot.lot_id = r.lot_id",
 };
 
-const HOLD_INSERT: Sql = Sql {
+static HOLD_INSERT: Sql = Sql {
     sqlite: "insert into hold (execution_id, account_id, amount_nanos, state, taken, draft, allowance_period,
                                platform_day, platform_nanos, expires_at, created_at)
              select value ->> 'execution_id', value ->> 'account_id', value ->> 'amount', 'open', value ->> 'taken',
                     value ->> 'draft', value ->> 'allowance_period', value ->> 'platform_day', value ->> 'platform',
                     value ->> 'expires_at', value ->> 'created_at'
-               from jsonb_each($1)",
+               from jsonb_each($2)",
     postgres: "insert into hold (execution_id, account_id, amount_nanos, state, taken, draft, allowance_period,
                                  platform_day, platform_nanos, expires_at, created_at)
                select execution_id, account_id, amount, 'open', taken, draft, allowance_period, platform_day, platform,
@@ -284,14 +341,14 @@ const HOLD_INSERT: Sql = Sql {
                       created_at bigint)",
 };
 
-const HOLD_UPDATE: Sql = Sql {
+static HOLD_UPDATE: Sql = Sql {
     sqlite: "update hold
                 set captured_nanos = r.value ->> 'captured',
                     overrun_nanos  = r.value ->> 'overrun',
                     state          = r.value ->> 'state',
                     expires_at     = r.value ->> 'expires_at',
                     ended_at       = r.value ->> 'ended_at'
-               from jsonb_each($1) r
+               from jsonb_each($7) r
               where hold.execution_id = r.value ->> 'execution_id' and hold.state = 'open'",
     postgres: "update hold
                   set captured_nanos = r.captured,
@@ -304,13 +361,13 @@ const HOLD_UPDATE: Sql = Sql {
                 where hold.execution_id = r.execution_id and hold.state = 'open'",
 };
 
-const POSTING_INSERT: Sql = Sql {
+static POSTING_INSERT: Sql = Sql {
     sqlite: "insert into posting (posting_id, account_id, seq, kind, idempotency_key, reference, memo, change_nanos,
                                   balance_after_nanos, created_at)
              select value ->> 'posting_id', value ->> 'account_id', value ->> 'seq', value ->> 'kind',
                     value ->> 'idempotency_key', value ->> 'reference', value ->> 'memo', value ->> 'change',
                     value ->> 'balance_after', value ->> 'created_at'
-               from jsonb_each($1)",
+               from jsonb_each($3)",
     postgres: "insert into posting (posting_id, account_id, seq, kind, idempotency_key, reference, memo, change_nanos,
                                     balance_after_nanos, created_at)
                select posting_id, account_id, seq, kind, idempotency_key, reference, memo, change, balance_after,
@@ -320,18 +377,18 @@ const POSTING_INSERT: Sql = Sql {
                       created_at bigint)",
 };
 
-const ENTRY_INSERT: Sql = Sql {
+static ENTRY_INSERT: Sql = Sql {
     sqlite: "insert into entry (posting_id, line, book, account_id, lot_id, amount_nanos)
              select value ->> 'posting_id', value ->> 'line', value ->> 'book', value ->> 'account_id',
                     value ->> 'lot_id', value ->> 'amount'
-               from jsonb_each($1)",
+               from jsonb_each($4)",
     postgres: "insert into entry (posting_id, line, book, account_id, lot_id, amount_nanos)
                select posting_id, line, book, account_id, lot_id, amount
                  from json_to_recordset($1::json) as r (posting_id text, line bigint, book text, account_id text,
                       lot_id text, amount bigint)",
 };
 
-const BALANCE_UPDATE: Sql = Sql {
+static BALANCE_UPDATE: Sql = Sql {
     sqlite: "update balance
                 set paid_nanos        = r.value ->> 'paid',
                     bonus_nanos       = r.value ->> 'bonus',
@@ -340,7 +397,7 @@ const BALANCE_UPDATE: Sql = Sql {
                     held_nanos        = r.value ->> 'held',
                     receivable_nanos  = r.value ->> 'receivable',
                     last_seq          = r.value ->> 'last_seq'
-               from jsonb_each($1) r
+               from jsonb_each($5) r
               where balance.account_id = r.value ->> 'account_id'",
     postgres: "update balance
                   set paid_nanos        = r.paid,
@@ -355,7 +412,7 @@ const BALANCE_UPDATE: Sql = Sql {
                 where balance.account_id = r.account_id",
 };
 
-const EXECUTION_INSERT: Sql = Sql {
+static EXECUTION_INSERT: Sql = Sql {
     sqlite: "insert into execution (execution_id, account_id, user_id, api_key_id, skill_id, model_id, provider, state,
                     source, rate_version, input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
                     output_tokens, reasoning_tokens, usage_estimated, raw_usage, cost_nanos, charge_nanos,
@@ -370,7 +427,7 @@ const EXECUTION_INSERT: Sql = Sql {
                     value ->> 'quote_likely', value ->> 'quote_p50', value ->> 'quote_p90', value ->> 'quote_ceiling',
                     value ->> 'note', value ->> 'input_text', value ->> 'output_text', value ->> 'started_at',
                     value ->> 'first_token_at', value ->> 'ended_at'
-               from jsonb_each($1)",
+               from jsonb_each($8)",
     postgres:
         "insert into execution (execution_id, account_id, user_id, api_key_id, skill_id, model_id, provider, state,
                       source, rate_version, input_tokens, cache_read_tokens, cache_write_5m_tokens,
@@ -391,13 +448,13 @@ const EXECUTION_INSERT: Sql = Sql {
                       output_text text, started_at bigint, first_token_at bigint, ended_at bigint)",
 };
 
-const USAGE_UPSERT: Sql = Sql {
+static USAGE_UPSERT: Sql = Sql {
     sqlite: "insert into usage_hour (account_id, hour, model_id, skill_id, source, executions, input_tokens,
                                      output_tokens, cost_nanos, charge_nanos)
              select value ->> 'account_id', value ->> 'hour', value ->> 'model_id', value ->> 'skill_id',
                     value ->> 'source', value ->> 'executions', value ->> 'input_tokens', value ->> 'output_tokens',
                     value ->> 'cost', value ->> 'charge'
-               from jsonb_each($1)
+               from jsonb_each($9)
               where true
              on conflict (account_id, hour, model_id, skill_id, source) do update
                 set executions    = usage_hour.executions + excluded.executions,
@@ -419,10 +476,10 @@ const USAGE_UPSERT: Sql = Sql {
                       charge_nanos  = usage_hour.charge_nanos + excluded.charge_nanos",
 };
 
-const ALLOWANCE_UPSERT: Sql = Sql {
+static ALLOWANCE_UPSERT: Sql = Sql {
     sqlite: "insert into allowance_use (account_id, period_start, executions, next_at)
              select value ->> 'account_id', value ->> 'period_start', value ->> 'executions', value ->> 'next_at'
-               from jsonb_each($1)
+               from jsonb_each($10)
               where true
              on conflict (account_id, period_start) do update
                 set executions = excluded.executions, next_at = excluded.next_at",
@@ -434,10 +491,10 @@ const ALLOWANCE_UPSERT: Sql = Sql {
                   set executions = excluded.executions, next_at = excluded.next_at",
 };
 
-const DAY_UPSERT: Sql = Sql {
+static DAY_UPSERT: Sql = Sql {
     sqlite: "insert into platform_day (account_id, day, spent_nanos, held_nanos)
              select value ->> 'account_id', value ->> 'day', value ->> 'spent', value ->> 'held'
-               from jsonb_each($1)
+               from jsonb_each($11)
               where true
              on conflict (account_id, day) do update
                 set spent_nanos = excluded.spent_nanos, held_nanos = excluded.held_nanos",
