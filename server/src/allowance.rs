@@ -55,19 +55,11 @@ struct Row {
 /// What the account has to pay for runs with now. Denial: `NotFound`.
 pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
     let now = server.clock.now();
-    let current = subscription::load_current(server, account_id).await?;
-    let row: Option<Row> = on_read!(&server.db, conn => {
-        sqlx::query_as(
-            "select    a.pay_with, t.trial_id, t.kind, t.plan_id, t.ends_at
-             from      account a
-             left join trial t on t.account_id = a.account_id and t.state = 'running' and t.ends_at > $2
-             where     a.account_id = $1",
-        )
-        .bind(account_id)
-        .bind(now)
-        .fetch_optional(conn)
-        .await
-    })?;
+    let (current, row, own_keys) = tokio::try_join!(
+        subscription::load_current(server, account_id),
+        load_payer(server, account_id),
+        load_own(server, account_id),
+    )?;
     let row = row.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?;
     let trial = match (row.trial_id, row.kind, row.plan_id, row.ends_at) {
         (Some(trial_id), Some(kind), Some(plan), Some(ends_at)) => {
@@ -89,8 +81,24 @@ pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
         None => own.clone(),
     };
     let pay_with = row.pay_with.parse()?;
-    let own_keys = load_own(server, account_id).await?;
     Ok(Standing { account_id: account_id.clone(), current, own, plan, rule, pay_with, trial, own_keys })
+}
+
+/// What the account chose to pay with, and the trial that runs.
+async fn load_payer(server: &Server, account_id: &AccountId) -> Result<Option<Row>> {
+    let now = server.clock.now();
+    Ok(on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select    a.pay_with, t.trial_id, t.kind, t.plan_id, t.ends_at
+             from      account a
+             left join trial t on t.account_id = a.account_id and t.state = 'running' and t.ends_at > $2
+             where     a.account_id = $1",
+        )
+        .bind(account_id)
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+    })?)
 }
 
 /// A plan that left the catalogue is looked after as the one that everybody starts on.

@@ -71,10 +71,16 @@ impl Db {
         let write = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(60))
+            // A file does not hang up; asking first would double the ways to SQLite's thread.
+            .test_before_acquire(false)
             .connect_with(options.clone())
             .await
             .map_err(|error| Error::internal(&format!("open {}", path.display()), error))?;
-        let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.pragma("query_only", "on")).await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(4)
+            .test_before_acquire(false)
+            .connect_with(options.pragma("query_only", "on"))
+            .await?;
         Ok(Db::Sqlite { write, read })
     }
 

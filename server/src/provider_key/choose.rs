@@ -42,6 +42,9 @@ pub async fn load_own(server: &Server, account_id: &AccountId) -> Result<OwnKeys
         .fetch_all(conn)
         .await
     })?;
+    if keys.is_empty() {
+        return Ok(OwnKeys::default());
+    }
     let policies: Vec<(String, String, String)> = on_read!(&server.db, conn => {
         sqlx::query_as("select provider, model_class, policy from key_policy where account_id = $1")
             .bind(account_id)
