@@ -82,9 +82,12 @@ pub enum Format {
     Text,
 }
 
+/// Warnings and our own news. Stripe's client warns of every answer that is not 2xx; what matters of those we say ourselves.
+const DEFAULT_LOG: &str = "warn,server=info,app=info,stripe=error,stripe_client_core=error";
+
 /// Sends the log to standard error; `RUST_LOG` chooses what, by default warnings and our own news.
 pub fn log(format: Format) {
-    let filter = || EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,server=info,app=info"));
+    let filter = || EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let builder = tracing_subscriber::fmt().with_env_filter(filter()).with_writer(std::io::stderr);
     let installed = match format {
         Format::Json => builder.json().try_init(),

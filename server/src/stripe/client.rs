@@ -162,7 +162,10 @@ impl Client {
             };
             let (failure, may_pass) = explain(&error);
             if !may_pass || attempts >= MOST_ATTEMPTS {
-                tracing::warn!(doing, attempts, %failure, "a call to Stripe failed");
+                // That something is missing is an answer like any other: whoever asks knows what to do.
+                if !matches!(failure, Failure::Missing) {
+                    tracing::warn!(doing, attempts, %failure, "a call to Stripe failed");
+                }
                 return Err(failure);
             }
             // Drawn before the wait: the generator must not be kept across it, or the future could not change threads.
