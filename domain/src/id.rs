@@ -53,6 +53,14 @@ id!(
     PurchaseId,
     /// One change of a plan that somebody asked for; also its idempotency key at Stripe.
     PlanChangeId,
+    /// Something that an account was told.
+    NoticeId,
+    /// A budget for a month.
+    BudgetId,
+    /// An address that an account's notices are sent to.
+    WebhookId,
+    /// One message to one webhook, with all its attempts.
+    DeliveryId,
     /// One background job.
     JobId,
     /// A plan of the catalogue, such as `free`.

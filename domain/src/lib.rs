@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod limit;
 pub mod member;
 pub mod money;
+pub mod notice;
 pub mod pack;
 pub mod period;
 pub mod plan;

@@ -5,8 +5,8 @@
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
-use crate::{Server, account, mail, on_tx, stripe, subscription};
-use domain::id::AccountId;
+use crate::{Server, account, mail, notice, on_tx, stripe, subscription};
+use domain::id::{AccountId, NoticeId};
 use domain::time::Timestamp;
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,10 @@ pub enum Job {
     SyncSeats {
         account_id: AccountId,
     },
+    /// A notice was raised; those whom it concerns are told.
+    TellNotice {
+        notice_id: NoticeId,
+    },
 }
 
 /// A job to insert.
@@ -63,6 +67,7 @@ impl Job {
             Job::ApplyStripeEvent { .. } => "apply_stripe_event",
             Job::ForgetTexts { .. } => "forget_texts",
             Job::SyncSeats { .. } => "sync_seats",
+            Job::TellNotice { .. } => "tell_notice",
         }
     }
 
@@ -72,6 +77,7 @@ impl Job {
             Job::ApplyStripeEvent { stripe_event_id } => stripe::apply::apply_stored(server, &stripe_event_id).await,
             Job::ForgetTexts { account_id } => account::forget_texts(server, &account_id).await,
             Job::SyncSeats { account_id } => subscription::sync_seats(server, &account_id).await,
+            Job::TellNotice { notice_id } => notice::tell(server, &notice_id).await,
         }
     }
 }

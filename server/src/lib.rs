@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod mail;
 pub mod member;
 pub mod metrics;
+pub mod notice;
 pub mod password;
 pub mod periodic;
 pub mod provider;

@@ -10,12 +10,14 @@ use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::job::{self, Job, NewJob};
 use crate::member;
+use crate::notice::{self, Recipient};
 use crate::subscription::News;
 use domain::catalogue::TrialKind;
 use domain::id::{AccountId, EmailChangeId, InvitationId, PurchaseId, UserId};
 use domain::money::{Cents, Usd};
 use domain::time::Timestamp;
 use domain::trial::AppealState;
+use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
@@ -55,17 +57,28 @@ pub enum Mail {
     Receipt { user_id: UserId, pack: String, price: Cents, credits: Usd, paid_at: Timestamp, purchase_id: PurchaseId },
     /// A plan's payment failed, was made good, or was given up.
     PlanNews { user_id: UserId, account_id: AccountId, news: News },
+    /// Something that the people of an account should know.
+    Notice(Recipient),
 }
 
 /// What a mail says, before it is text and HTML.
-struct Letter {
-    subject: String,
-    paragraphs: Vec<String>,
+pub(crate) struct Letter {
+    pub(crate) subject: String,
+    pub(crate) paragraphs: Vec<String>,
     /// Names and values, one under the other.
-    facts: Vec<(&'static str, String)>,
+    pub(crate) facts: Vec<(&'static str, String)>,
     /// Label and address; the address may hold a token.
-    button: Option<(&'static str, SecretString)>,
-    closing: &'static str,
+    pub(crate) button: Option<(&'static str, SecretString)>,
+    pub(crate) closing: &'static str,
+}
+
+/// Small links at the end of a mail.
+#[derive(Default)]
+pub(crate) struct Links {
+    /// Label and address; the address may hold a token.
+    pub(crate) shown: Vec<(&'static str, SecretString)>,
+    /// Where a mail program ends mails like this one, by one POST (RFC 8058).
+    pub(crate) unsubscribe: Option<SecretString>,
 }
 
 /// The connection to the SMTP server, made at the first mail. Cheap to make.
@@ -89,14 +102,21 @@ pub async fn send_later(tx: &mut Tx, clock: &Clock, mail: Mail) -> Result<()> {
 /// error, when there is nobody to send it to any more.
 pub async fn deliver(server: &Server, mail: &Mail) -> Result<()> {
     let Some((to, letter)) = compose(server, mail).await? else { return Ok(()) };
+    let mut links = Links::default();
+    if let Mail::Notice(recipient) = mail {
+        links = notice::links(server, recipient).await?;
+    }
     let from: Mailbox = (server.config.mail.from.parse())
         .map_err(|error| Error::internal("TOKENBANK_MAIL_FROM is not a sender", error))?;
     let to = Mailbox::new(None, to.parse().map_err(|error| Error::internal("address of a mail", error))?);
-    let message = Message::builder()
-        .from(from)
-        .to(to)
-        .subject(letter.subject.clone())
-        .multipart(MultiPart::alternative_plain_html(letter.text(), letter.html()))
+    let mut message = Message::builder().from(from).to(to).subject(letter.subject.clone());
+    if let Some(address) = &links.unsubscribe {
+        message = message
+            .header(ListUnsubscribe(format!("<{}>", address.expose_secret())))
+            .header(ListUnsubscribePost("List-Unsubscribe=One-Click".to_owned()));
+    }
+    let message = message
+        .multipart(MultiPart::alternative_plain_html(letter.text(&links), letter.html(&links)))
         .map_err(|error| Error::internal("write a mail", error))?;
     let transport = server.mailer.transport.get_or_try_init(async || connect(&server.config.mail)).await?;
     transport.send(message).await.map_err(|error| Error::internal("hand a mail to the mail server", error))?;
@@ -148,6 +168,7 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
             let user = account::load_user(server, user_id).await?;
             user.map(|user| (user.email, plan_news(server, *news)))
         }
+        Mail::Notice(recipient) => notice::letter(server, recipient).await?,
     })
 }
 
@@ -388,7 +409,7 @@ fn date(moment: Timestamp) -> String {
 }
 
 impl Letter {
-    fn text(&self) -> String {
+    fn text(&self, links: &Links) -> String {
         let mut parts = self.paragraphs.clone();
         if !self.facts.is_empty() {
             let lines = self.facts.iter().map(|(name, value)| format!("{name}: {value}"));
@@ -398,10 +419,13 @@ impl Letter {
             parts.push(format!("{label}:\n{}", address.expose_secret()));
         }
         parts.push(self.closing.to_owned());
+        for (label, address) in &links.shown {
+            parts.push(format!("{label}:\n{}", address.expose_secret()));
+        }
         format!("{}\n", parts.join("\n\n"))
     }
 
-    fn html(&self) -> String {
+    fn html(&self, links: &Links) -> String {
         let mut body = String::new();
         for paragraph in &self.paragraphs {
             body.push_str(&format!("<p>{}</p>", escape(paragraph)));
@@ -420,15 +444,41 @@ impl Letter {
                  <p style=\"color:#555555;font-size:13px\">Or open this address: {address}</p>"
             ));
         }
+        let more: String = (links.shown.iter())
+            .map(|(label, address)| {
+                format!("<br><a href=\"{}\" style=\"color:#555555\">{label}</a>", escape(address.expose_secret()))
+            })
+            .collect();
         format!(
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\
              <body style=\"font-family:system-ui,sans-serif;font-size:15px;line-height:1.5;color:#111111;max-width:560px\">\
-             {body}<p style=\"color:#555555;font-size:13px\">{}</p></body></html>",
+             {body}<p style=\"color:#555555;font-size:13px\">{}{more}</p></body></html>",
             escape(&self.subject),
             escape(self.closing)
         )
     }
 }
+
+/// A header that lettre has no type for.
+macro_rules! text_header {
+    ($name:ident, $text:literal) => {
+        #[derive(Clone)]
+        struct $name(String);
+        impl lettre::message::header::Header for $name {
+            fn name() -> HeaderName {
+                HeaderName::new_from_ascii_str($text)
+            }
+            fn parse(text: &str) -> std::result::Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+                Ok($name(text.to_owned()))
+            }
+            fn display(&self) -> HeaderValue {
+                HeaderValue::new(Self::name(), self.0.clone())
+            }
+        }
+    };
+}
+text_header!(ListUnsubscribe, "List-Unsubscribe");
+text_header!(ListUnsubscribePost, "List-Unsubscribe-Post");
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")

@@ -239,6 +239,13 @@ async fn forget_account(tx: &mut Tx, server: &Server, account_id: &AccountId) ->
         "delete from invitation where account_id = $1",
         "delete from provider_key where account_id = $1",
         "delete from key_policy where account_id = $1",
+        "delete from webhook_attempt where delivery_id in (select delivery_id from webhook_delivery where account_id = $1)",
+        "delete from webhook_delivery where account_id = $1",
+        "delete from webhook where account_id = $1",
+        "delete from notice_reader where account_id = $1",
+        "delete from notice_preference where account_id = $1",
+        "delete from notice where account_id = $1",
+        "delete from budget where account_id = $1",
         "update api_key set name = 'deleted' where account_id = $1",
         "update invoice set page_url = null, pdf_url = null where account_id = $1",
         "update trial_appeal set reason = '' where account_id = $1",
@@ -279,7 +286,12 @@ async fn belongs_somewhere(tx: &mut Tx, user_id: &UserId) -> Result<bool> {
 async fn forget_user(tx: &mut Tx, server: &Server, user_id: &UserId) -> Result<()> {
     session::delete_all(tx, user_id).await?;
     second_factor::forget(tx, user_id).await?;
-    for statement in ["delete from user_token where user_id = $1", "delete from email_change where user_id = $1"] {
+    for statement in [
+        "delete from user_token where user_id = $1",
+        "delete from email_change where user_id = $1",
+        "delete from notice_reader where user_id = $1",
+        "delete from notice_preference where user_id = $1",
+    ] {
         on_tx!(&mut *tx, conn => sqlx::query(statement).bind(user_id).execute(conn).await.map(drop))?;
     }
     on_tx!(tx, conn => {

@@ -13,6 +13,7 @@ mod live_balance;
 mod openai;
 mod openapi;
 mod run_events;
+mod unsubscribe;
 pub mod webhook;
 
 use crate::Server;
@@ -43,5 +44,7 @@ pub fn router(server: Server) -> Router {
         .route("/metrics", get(health::metrics))
         // Stripe.
         .route("/webhooks/stripe", post(webhook::stripe))
+        // Mail programs.
+        .route("/webhooks/unsubscribe", post(unsubscribe::unsubscribe))
         .with_state(server)
 }

@@ -19,6 +19,7 @@ mod guard;
 mod identity;
 mod ledger;
 mod members;
+mod notice;
 mod openapi;
 mod payment_faults;
 mod plan;
