@@ -198,14 +198,20 @@ impl Settings {
                 Err(wrong) => Err(problem(wrong)),
             },
             (None, Some(file), _) if file.is_file() => match std::fs::read_to_string(file) {
-                Ok(text) => crate::vault::parse(&text).map(|()| Source::File(file.clone())).map_err(problem),
+                Ok(text) => crate::vault::parse(&text)
+                    .and_then(|()| crate::vault::check_mode(file))
+                    .map(|()| Source::File(file.clone()))
+                    .map_err(problem),
                 Err(error) => Err(problem(format!("cannot be read from its file: {error}"))),
             },
             (None, Some(file), _) => Err(problem(format!("has no file at {}", file.display()))),
             (None, None, None) => {
                 let file = self.data.join("master.key");
                 match std::fs::read_to_string(&file) {
-                    Ok(text) => crate::vault::parse(&text).map(|()| Source::File(file)).map_err(problem),
+                    Ok(text) => crate::vault::parse(&text)
+                        .and_then(|()| crate::vault::check_mode(&file))
+                        .map(|()| Source::File(file))
+                        .map_err(problem),
                     Err(_) => Ok(Source::File(file)),
                 }
             }

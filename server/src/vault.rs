@@ -8,13 +8,13 @@ use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use domain::id::{AccountId, ProviderKeyId};
+use domain::id::{AccountId, ProviderKeyId, UserId};
 use domain::provider::Provider;
 use rand::RngCore as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use zeroize::Zeroizing;
@@ -43,7 +43,15 @@ pub struct Vault {
 
 /// What a sealed secret is bound to.
 #[derive(Clone, Copy)]
-pub struct Owner<'a> {
+pub enum Owner<'a> {
+    Key(KeyRow<'a>),
+    /// The key in a user's authenticator app.
+    SecondFactor(&'a UserId),
+}
+
+/// An account's own key of a provider, and which of the secrets that followed one another in its row.
+#[derive(Clone, Copy)]
+pub struct KeyRow<'a> {
     pub account_id: &'a AccountId,
     pub provider: Provider,
     pub key_id: &'a ProviderKeyId,
@@ -187,10 +195,25 @@ fn read(source: &Source) -> Result<Ring> {
                     written => written?,
                 }
             }
-            Zeroizing::new(std::fs::read_to_string(path).map_err(|error| failed(path, error))?)
+            let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| failed(path, error))?);
+            check_mode(path).map_err(Error::Internal)?;
+            text
         }
     };
     parse_ring(&text).map_err(|problem| Error::Internal(format!("TOKENBANK_MASTER_KEY, or the file of it, {problem}")))
+}
+
+/// Whether a file of master keys is its owner's alone; the problem says what to do.
+pub fn check_mode(path: &Path) -> std::result::Result<(), String> {
+    let mode = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "may be read by others than its owner (mode {:o}), who could open every user's key; run `chmod 600 {}`",
+        mode & 0o777,
+        path.display()
+    ))
 }
 
 fn new_line(version: i64) -> Zeroizing<String> {
@@ -212,11 +235,16 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
 /// What a ciphertext is bound to: each part with its length, so that no two owners are written alike.
 fn bound(owner: Owner<'_>, what: &str, master_version: i64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let versions = [owner.key_version.to_string(), master_version.to_string()];
-    let [key_version, master_version] = &versions;
-    for part in
-        [what, owner.account_id.as_str(), owner.provider.as_str(), owner.key_id.as_str(), key_version, master_version]
-    {
+    let master_version = master_version.to_string();
+    let key_version;
+    let parts = match owner {
+        Owner::Key(row) => {
+            key_version = row.key_version.to_string();
+            vec![row.account_id.as_str(), row.provider.as_str(), row.key_id.as_str(), &key_version]
+        }
+        Owner::SecondFactor(user_id) => vec!["second factor", user_id.as_str()],
+    };
+    for part in std::iter::once(what).chain(parts).chain(std::iter::once(master_version.as_str())) {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part.as_bytes());
     }
@@ -292,14 +320,17 @@ mod tests {
         let vault = vault(&key(1));
         let (account, other_account) = (AccountId::new("a"), AccountId::new("b"));
         let (id, other_id) = (ProviderKeyId::new("k"), ProviderKeyId::new("l"));
-        let owner = Owner { account_id: &account, provider: Provider::OpenAi, key_id: &id, key_version: 1 };
+        let row = KeyRow { account_id: &account, provider: Provider::OpenAi, key_id: &id, key_version: 1 };
+        let user_id = UserId::new("k");
+        let owner = Owner::Key(row);
         let sealed = vault.seal(owner, "sk-canary").unwrap();
         assert_eq!(vault.unseal(owner, &sealed).unwrap().into_secret().expose_secret(), "sk-canary");
         for stranger in [
-            Owner { account_id: &other_account, ..owner },
-            Owner { provider: Provider::Groq, ..owner },
-            Owner { key_id: &other_id, ..owner },
-            Owner { key_version: 2, ..owner },
+            Owner::Key(KeyRow { account_id: &other_account, ..row }),
+            Owner::Key(KeyRow { provider: Provider::Groq, ..row }),
+            Owner::Key(KeyRow { key_id: &other_id, ..row }),
+            Owner::Key(KeyRow { key_version: 2, ..row }),
+            Owner::SecondFactor(&user_id),
         ] {
             assert!(vault.unseal(stranger, &sealed).is_err());
             // Neither half opens on its own in another row.
@@ -314,7 +345,8 @@ mod tests {
     #[test]
     fn a_second_master_key_opens_the_old_and_seals_the_new() {
         let (account, id) = (AccountId::new("a"), ProviderKeyId::new("k"));
-        let owner = Owner { account_id: &account, provider: Provider::OpenAi, key_id: &id, key_version: 1 };
+        let owner =
+            Owner::Key(KeyRow { account_id: &account, provider: Provider::OpenAi, key_id: &id, key_version: 1 });
         let old = vault(&key(1)).seal(owner, "sk-canary").unwrap();
         let both = vault(&format!("{},{}", key(2), key(1)));
         let new = both.rewrap(owner, &old).unwrap();
@@ -322,6 +354,22 @@ mod tests {
         assert!(vault(&key(2)).unseal(owner, &new).is_ok());
         assert!(vault(&key(2)).unseal(owner, &old).is_err());
         assert!(both.unseal(owner, &Sealed { master_version: 2, ..old }).is_err());
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused_and_a_new_one_is_its_owners() {
+        let folder = std::env::temp_dir().join(format!("tokenbank-vault-{}", std::process::id()));
+        let path = folder.join("master.key");
+        let source = Source::File(path.clone());
+        assert_eq!(Vault::open(&source).unwrap().newest().unwrap(), 1, "it is made");
+        assert_eq!(check_mode(&path), Ok(()));
+        for mode in [0o640, 0o604, 0o644, 0o620] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert!(Vault::open(&source).is_err_and(|error| error.to_string().contains("chmod 600")), "{mode:o}");
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(Vault::open(&source).is_ok());
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod demo;
 mod manage;
 mod serve;
+mod vault;
 
 use clap::{Args, Parser, Subcommand};
 use domain::trial::AppealState;
@@ -45,6 +46,9 @@ enum Command {
     /// Trials: what people who had one ask for.
     #[command(subcommand)]
     Trial(TrialCommand),
+    /// The vault: the master key that seals users' own keys and second factors.
+    #[command(subcommand)]
+    Vault(VaultCommand),
 }
 
 #[derive(Args, Clone)]
@@ -152,6 +156,20 @@ enum TrialCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum VaultCommand {
+    /// Wrap everything sealed under the newest master key, while the servers run. Stop it at any time and run it again; when
+    /// all is done, it changes nothing. Ends 1 if something does not open.
+    Rotate {
+        /// Make a new master key first, in the file that holds them. With TOKENBANK_MASTER_KEY, put a higher version there
+        /// yourself, restart the servers, and leave this out.
+        #[arg(long)]
+        new_key: bool,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+}
+
 /// How a command ended.
 pub enum Outcome {
     Done,
@@ -183,6 +201,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::ApiKey(ApiKeyCommand::Create { email, name, settings }) => {
                 manage::create_api_key(&settings, &email, &name).await
             }
+            Command::Vault(VaultCommand::Rotate { new_key, settings }) => vault::rotate(*settings, new_key).await,
             Command::Trial(TrialCommand::Appeals { settings }) => manage::list_appeals(&settings).await,
             Command::Trial(TrialCommand::Grant { appeal, settings }) => {
                 manage::answer_appeal(&settings, &appeal, AppealState::Granted).await

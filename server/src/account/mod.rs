@@ -16,6 +16,7 @@ pub use delete::{Confirmation, Deletion, Leftover, delete_account, delete_user, 
 pub use email::Email;
 pub use link::{Purpose, issue as issue_link, sweep_expired as sweep_links};
 pub use reset::{request_password_reset, reset_password};
+pub(crate) use second_factor::reseal_second_factor;
 pub use second_factor::{
     SecondFactor, begin_second_factor, check_second_factor, confirm_second_factor, end_second_factor,
     load_second_factor, renew_recovery_codes, sign_in_second,

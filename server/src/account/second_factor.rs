@@ -1,6 +1,6 @@
 //! Owns: the second factor of a user: a key in an authenticator app, and recovery codes for when it is lost.
 //! Does not own: the arithmetic of codes (`totp`), the session between the two steps (`session`).
-//! Invariant: a code counts once, a recovery code too; recovery codes are kept as their SHA-256.
+//! Invariant: a code counts once, a recovery code too; recovery codes are kept as their SHA-256, the key sealed by the vault.
 
 use super::settings::check_password;
 use super::totp::{base32, from_base32, step_of};
@@ -9,11 +9,12 @@ use crate::clock::Clock;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::mail::{self, Mail};
+use crate::vault::{Owner, Sealed};
 use crate::{Server, on_read, on_tx};
 use domain::denial::Denial;
 use domain::id::UserId;
 use domain::time::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
 
@@ -37,16 +38,84 @@ pub enum SecondFactor {
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    key: String,
     confirmed_at: Option<Timestamp>,
     recovery_codes_left: i64,
+}
+
+/// The key as its row holds it.
+#[derive(sqlx::FromRow)]
+struct Kept {
+    secret: String,
+    wrapped_key: Option<String>,
+    master_version: Option<i64>,
+    confirmed_at: Option<Timestamp>,
+}
+
+impl Kept {
+    /// Sealed, or `None` where the row is from before the vault and holds the key as it is.
+    fn sealed(&self) -> Option<Sealed> {
+        let (Some(wrapped_key), Some(master_version)) = (self.wrapped_key.clone(), self.master_version) else {
+            return None;
+        };
+        Some(Sealed { sealed: self.secret.clone(), wrapped_key, master_version })
+    }
+
+    /// In Base32.
+    fn open(&self, server: &Server, user_id: &UserId) -> Result<SecretString> {
+        match self.sealed() {
+            Some(sealed) => Ok(server.vault.unseal(Owner::SecondFactor(user_id), &sealed)?.into_secret()),
+            None => Ok(SecretString::from(self.secret.clone())),
+        }
+    }
+}
+
+async fn load_kept(server: &Server, user_id: &UserId) -> Result<Option<Kept>> {
+    Ok(on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select secret, wrapped_key, master_version, confirmed_at from second_factor where user_id = $1",
+        )
+        .bind(user_id)
+        .fetch_optional(conn)
+        .await
+    })?)
+}
+
+/// Seals a key that is kept as it is, or wraps a sealed one under the newest master key; how many rows changed.
+pub(crate) async fn reseal_second_factor(server: &Server, user_id: &UserId) -> Result<u64> {
+    let Some(kept) = load_kept(server, user_id).await? else { return Ok(0) };
+    let owner = Owner::SecondFactor(user_id);
+    let new = match kept.sealed() {
+        Some(sealed) if sealed.master_version == server.vault.newest()? => return Ok(0),
+        Some(sealed) => server.vault.rewrap(owner, &sealed)?,
+        None => server.vault.seal(owner, &kept.secret)?,
+    };
+    let mut tx = server.db.begin().await?;
+    // A key that was made anew meanwhile is left as it is.
+    let changed = on_tx!(&mut tx, conn => {
+        sqlx::query(
+            "update second_factor
+             set    secret = $1, wrapped_key = $2, master_version = $3
+             where  user_id = $4 and secret = $5 and coalesce(master_version, 0) = $6",
+        )
+        .bind(&new.sealed)
+        .bind(&new.wrapped_key)
+        .bind(new.master_version)
+        .bind(user_id)
+        .bind(&kept.secret)
+        .bind(kept.master_version.unwrap_or(0))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected())
+    })?;
+    tx.commit().await?;
+    Ok(changed)
 }
 
 /// How the user's second factor stands.
 pub async fn load_second_factor(server: &Server, user_id: &UserId) -> Result<SecondFactor> {
     let row: Option<Row> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select secret as key, confirmed_at,
+            "select confirmed_at,
                     (select count(*) from recovery_code c where c.user_id = $1 and c.used_at is null)
                     as recovery_codes_left
              from   second_factor
@@ -58,7 +127,10 @@ pub async fn load_second_factor(server: &Server, user_id: &UserId) -> Result<Sec
     })?;
     Ok(match row {
         None => SecondFactor::Off,
-        Some(Row { key, confirmed_at: None, .. }) => SecondFactor::Waiting { key },
+        Some(Row { confirmed_at: None, .. }) => match load_kept(server, user_id).await? {
+            Some(kept) => SecondFactor::Waiting { key: kept.open(server, user_id)?.expose_secret().to_owned() },
+            None => SecondFactor::Off,
+        },
         Some(Row { recovery_codes_left, .. }) => SecondFactor::On { recovery_codes_left },
     })
 }
@@ -66,16 +138,22 @@ pub async fn load_second_factor(server: &Server, user_id: &UserId) -> Result<Sec
 /// Makes a new key, which counts from its first code. Needs the password. Denied with `Conflict` when there is one already.
 pub async fn begin_second_factor(server: &Server, user: &User, password: &SecretString, ip: IpAddr) -> Result<()> {
     check_password(server, user, password, ip).await?;
+    let key = SecretString::from(base32(&server.clock.random_bytes::<20>()));
+    let sealed = server.vault.seal(Owner::SecondFactor(&user.user_id), key.expose_secret())?;
     let mut tx = server.db.begin().await?;
     let made = on_tx!(&mut tx, conn => {
         sqlx::query(
-            "insert into second_factor (user_id, secret, last_step, created_at)
-             values ($1, $2, 0, $3)
-             on conflict (user_id) do update set secret = excluded.secret, created_at = excluded.created_at
-             where second_factor.confirmed_at is null",
+            "insert into second_factor (user_id, secret, wrapped_key, master_version, last_step, created_at)
+             values ($1, $2, $3, $4, 0, $5)
+             on conflict (user_id) do update
+             set    secret = excluded.secret, wrapped_key = excluded.wrapped_key,
+                    master_version = excluded.master_version, created_at = excluded.created_at
+             where  second_factor.confirmed_at is null",
         )
         .bind(&user.user_id)
-        .bind(base32(&server.clock.random_bytes::<20>()))
+        .bind(&sealed.sealed)
+        .bind(&sealed.wrapped_key)
+        .bind(sealed.master_version)
         .bind(server.clock.now())
         .execute(conn)
         .await
@@ -89,15 +167,11 @@ pub async fn begin_second_factor(server: &Server, user: &User, password: &Secret
 pub async fn confirm_second_factor(server: &Server, user: &User, code: &str) -> Result<Vec<String>> {
     server.limits.check_code(&user.user_id)?;
     let now = server.clock.now();
+    let kept = load_kept(server, &user.user_id).await?.filter(|kept| kept.confirmed_at.is_none());
+    let kept = kept.ok_or_else(|| conflict("There is no key that waits for its first code. Begin again."))?;
+    let key = secret_of(&kept.open(server, &user.user_id)?)?;
+    let step = step_of(&key, digits(code).as_str(), now)?.ok_or_else(wrong_code)?;
     let mut tx = server.db.begin().await?;
-    let key: Option<String> = on_tx!(&mut tx, conn => {
-        sqlx::query_scalar("select secret from second_factor where user_id = $1 and confirmed_at is null")
-            .bind(&user.user_id)
-            .fetch_optional(conn)
-            .await
-    })?;
-    let key = key.ok_or_else(|| conflict("There is no key that waits for its first code. Begin again."))?;
-    let step = step_of(&secret_of(&key)?, digits(code).as_str(), now)?.ok_or_else(wrong_code)?;
     let turned_on = on_tx!(&mut tx, conn => {
         sqlx::query(
             "update second_factor set confirmed_at = $2, last_step = $3
@@ -106,7 +180,7 @@ pub async fn confirm_second_factor(server: &Server, user: &User, code: &str) -> 
         .bind(&user.user_id)
         .bind(now)
         .bind(step)
-        .bind(&key)
+        .bind(&kept.secret)
         .execute(conn)
         .await
         .map(|done| done.rows_affected())
@@ -156,14 +230,8 @@ pub async fn end_second_factor(
 pub async fn check_second_factor(server: &Server, user_id: &UserId, code: &str) -> Result<()> {
     server.limits.check_code(user_id)?;
     let now = server.clock.now();
-    let key: Option<String> = on_read!(&server.db, conn => {
-        sqlx::query_scalar("select secret from second_factor where user_id = $1 and confirmed_at is not null")
-            .bind(user_id)
-            .fetch_optional(conn)
-            .await
-    })?;
-    let key = key.ok_or_else(wrong_code)?;
-    let step = step_of(&secret_of(&key)?, digits(code).as_str(), now)?;
+    let kept = load_kept(server, user_id).await?.filter(|kept| kept.confirmed_at.is_some()).ok_or_else(wrong_code)?;
+    let step = step_of(&secret_of(&kept.open(server, user_id)?)?, digits(code).as_str(), now)?;
 
     let mut tx = server.db.begin().await?;
     let used = match step {
@@ -186,7 +254,16 @@ pub async fn check_second_factor(server: &Server, user_id: &UserId, code: &str) 
         })?,
     };
     tx.commit().await?;
-    if used == 0 { Err(wrong_code().into()) } else { Ok(()) }
+    if used == 0 {
+        return Err(wrong_code().into());
+    }
+    if kept.sealed().is_none() {
+        // From before the vault. Whoever signs in does not wait for it to succeed: `vault rotate` comes by as well.
+        if let Err(error) = reseal_second_factor(server, user_id).await {
+            tracing::error!(%user_id, %error, "seal the key of a second factor");
+        }
+    }
+    Ok(())
 }
 
 /// The second step of signing in: the user, if the code is right. The caller starts the session.
@@ -234,8 +311,8 @@ fn hashed(code: &str) -> String {
     hex::encode(Sha256::digest(digits(code).to_lowercase().as_bytes()))
 }
 
-fn secret_of(key: &str) -> Result<Vec<u8>> {
-    from_base32(key).ok_or_else(|| Error::Internal("second_factor.secret is no Base32".to_owned()))
+fn secret_of(key: &SecretString) -> Result<Vec<u8>> {
+    from_base32(key.expose_secret()).ok_or_else(|| Error::Internal("second_factor.secret is no Base32".to_owned()))
 }
 
 fn wrong_code() -> Denial {

@@ -6,6 +6,7 @@ mod finish;
 mod forward;
 mod live;
 mod load;
+mod own_key;
 mod run;
 mod start;
 

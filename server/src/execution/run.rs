@@ -4,16 +4,16 @@
 
 use super::finish::{Closed, finish, finish_refused};
 use super::forward::{self, Cut, Delivery, HOLD_SECONDS, forward, send_to_client};
+use super::own_key::{self, Used, learn};
 use super::{Live, Who};
 use crate::Server;
 use crate::error::{Error, Result};
 use crate::ledger::{Held, HoldState, NewHold, Started};
 use crate::provider::{Provider, Reading, Refusal, Rejection, UpstreamCall, send};
-use crate::provider_key;
 use bytes::Bytes;
 use domain::denial::Denial;
 use domain::funding::{Funding, FundingSource};
-use domain::id::{AccountId, ExecutionId, ProviderKeyId};
+use domain::id::{ExecutionId, ProviderKeyId};
 use domain::money::Usd;
 use domain::rate::Prices;
 use std::io;
@@ -86,16 +86,17 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
     };
     plan.started.source = hold.source();
     reader.admitted(hold.source());
-    let response = match asked.await {
+    let (answer, used) = asked.await;
+    let response = match answer {
         Ok(response) => response,
         Err(refusal) => {
             let closed = finish_refused(&server, &plan, hold, &refusal).await;
-            learn(&server, &plan, Some(&refusal)).await;
+            learn(&server, used.as_ref(), Some(&refusal)).await;
             return reader.refused_upstream(&server, &plan, refusal, closed);
         }
     };
 
-    learn(&server, &plan, None).await;
+    learn(&server, used.as_ref(), None).await;
     if plan.call.streams {
         reader.begin_stream(&plan);
         let delivery = forward(&server, &plan, &mut hold, response, &mut reader).await;
@@ -121,22 +122,26 @@ async fn hold_and_ask<'a>(
     new: NewHold,
     plan: &Plan,
     call: UpstreamCall,
-) -> (Result<Held>, impl Future<Output = Result<reqwest::Response, Refusal>> + use<'a>) {
+) -> (Result<Held>, impl Future<Output = (Result<reqwest::Response, Refusal>, Option<Used>)> + use<'a>) {
     let (fits, provider) = (Arc::new(Notify::new()), plan.provider.clone());
     let mut held = Box::pin(server.ledger.hold_and_tell(new, fits.clone()));
     let (own_key, account_id) = (plan.own_key.clone(), plan.who.account_id.clone());
     let mut asking = Box::pin(async move {
-        let provider = match own_key {
-            Some(id) => with_own_key(server, &account_id, provider, &id).await?,
-            None => provider,
+        let (provider, used) = match own_key {
+            Some(id) => match own_key::open(server, &account_id, &*provider, id).await {
+                Ok((provider, used)) => (provider, Some(used)),
+                Err(refusal) => return (Err(refusal), None),
+            },
+            None => (provider, None),
         };
-        tokio::select! {
+        let answer = tokio::select! {
             asked = send(&server.http, &*provider, &call, server.providers.patience, &server.tasks) => asked,
             () = stopped_for_long(server) => {
                 let problem = "had not answered when this server was restarted".to_owned();
                 Err(Refusal::Denied(Denial::Upstream { who: provider.name().to_owned(), problem }))
             }
-        }
+        };
+        (answer, used)
     });
     let mut asked = None;
     let decided = tokio::select! {
@@ -161,36 +166,6 @@ async fn hold_and_ask<'a>(
         }
     };
     (held, asked)
-}
-
-/// The same provider with the user's own key, opened for this request alone.
-async fn with_own_key(
-    server: &Server,
-    account_id: &AccountId,
-    provider: Arc<dyn Provider>,
-    id: &ProviderKeyId,
-) -> Result<Arc<dyn Provider>, Refusal> {
-    match provider_key::open(server, account_id, provider.kind(), id).await {
-        Ok(key) => server.providers.with_key(provider.kind(), key.into_secret()).map_err(Refusal::Denied),
-        Err(Error::Denied(denial)) => Err(Refusal::Denied(denial)),
-        Err(error @ Error::Internal(_)) => {
-            tracing::error!(provider_key_id = %id, %error, "open a user's key");
-            let problem = "could not be opened here; the operator must look".to_owned();
-            Err(Refusal::Denied(Denial::OwnKeyRefused { provider: provider.name().to_owned(), problem }))
-        }
-    }
-}
-
-/// Notes on the user's own key that it was used, and what the provider said about it.
-async fn learn(server: &Server, plan: &Plan, refusal: Option<&Refusal>) {
-    let Some(id) = &plan.own_key else { return };
-    let learnt = match refusal {
-        Some(Refusal::OwnKey { state, .. }) => Some((*state, "A run was refused by the provider.")),
-        Some(Refusal::Denied(_) | Refusal::Rejected(_)) | None => None,
-    };
-    if let Err(error) = provider_key::mark(server, id, learnt).await {
-        tracing::error!(provider_key_id = %id, %error, "note the use of a user's key");
-    }
 }
 
 /// Ends a while after the server was told to stop: what has not ended by then is cut.

@@ -1,7 +1,7 @@
 //! Owns: which of an account's keys a run is made with, opening it, and what a run taught about it.
 
 use crate::error::{Error, Result};
-use crate::vault::{OpenKey, Owner, Sealed};
+use crate::vault::{KeyRow, OpenKey, Owner, Sealed};
 use crate::{Server, on_read, on_tx};
 use domain::catalogue::{Model, ModelClass};
 use domain::denial::Denial;
@@ -69,18 +69,28 @@ pub async fn has_usable_key(server: &Server, account_id: &AccountId) -> Result<b
 #[derive(sqlx::FromRow)]
 struct Row {
     provider: String,
+    base_url: Option<String>,
     sealed: String,
     wrapped_key: String,
     key_version: i64,
     master_version: i64,
 }
 
-/// Opens a key for one run of its account, and notes that it was used. Denial: `OwnKeyRefused` when it was deleted or
+/// A key in the clear, for one run.
+pub struct Opened {
+    pub key: OpenKey,
+    /// Which of the row's secrets it is: what a run learns about it is said of that one alone.
+    pub key_version: i64,
+    /// Where one's own Ollama is.
+    pub base_url: Option<String>,
+}
+
+/// Opens a key for one run of its account. Denial: `OwnKeyRefused` when it was deleted or
 /// switched off meanwhile.
-pub async fn open(server: &Server, account_id: &AccountId, provider: Provider, id: &ProviderKeyId) -> Result<OpenKey> {
+pub async fn open(server: &Server, account_id: &AccountId, provider: Provider, id: &ProviderKeyId) -> Result<Opened> {
     let row: Option<Row> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select provider, sealed, wrapped_key, key_version, master_version
+            "select provider, base_url, sealed, wrapped_key, key_version, master_version
              from   provider_key
              where  provider_key_id = $1 and account_id = $2 and enabled = 1 and deleted_at is null",
         )
@@ -95,13 +105,22 @@ pub async fn open(server: &Server, account_id: &AccountId, provider: Provider, i
     };
     let row = row.ok_or_else(gone)?;
     let stored: Provider = row.provider.parse()?;
-    let owner = Owner { account_id, provider: stored, key_id: id, key_version: row.key_version };
+    let key_version = row.key_version;
+    let owner = Owner::Key(KeyRow { account_id, provider: stored, key_id: id, key_version });
     let sealed = Sealed { sealed: row.sealed, wrapped_key: row.wrapped_key, master_version: row.master_version };
-    if stored == provider { server.vault.unseal(owner, &sealed) } else { Err(gone()) }
+    if stored != provider {
+        return Err(gone());
+    }
+    Ok(Opened { key: server.vault.unseal(owner, &sealed)?, key_version, base_url: row.base_url })
 }
 
-/// Notes that a key was used, and what the provider then said about it; `None` when nothing new.
-pub async fn mark(server: &Server, id: &ProviderKeyId, learnt: Option<(KeyState, &str)>) -> Result<()> {
+/// Notes that a key was used, and what the provider then said about it; `None` when nothing new. Of a secret that was
+/// replaced meanwhile nothing is noted: a late answer says nothing about the one that followed it.
+pub async fn mark(
+    server: &Server,
+    (id, key_version): (&ProviderKeyId, i64),
+    learnt: Option<(KeyState, &str)>,
+) -> Result<()> {
     let (state, problem) = learnt.unzip();
     let mut tx = server.db.begin().await?;
     on_tx!(&mut tx, conn => {
@@ -111,12 +130,13 @@ pub async fn mark(server: &Server, id: &ProviderKeyId, learnt: Option<(KeyState,
                     state = coalesce($2, state),
                     problem = case when $2 is null then problem else $3 end,
                     checked_at = case when $2 is null then checked_at else $1 end
-             where  provider_key_id = $4 and deleted_at is null",
+             where  provider_key_id = $4 and key_version = $5 and deleted_at is null",
         )
         .bind(server.clock.now())
         .bind(state.map(KeyState::as_str))
         .bind(problem)
         .bind(id)
+        .bind(key_version)
         .execute(conn)
         .await
         .map(drop)

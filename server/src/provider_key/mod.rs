@@ -8,12 +8,12 @@ mod guard;
 mod rotate;
 
 pub use check::{Checked, check_key, judge};
-pub use choose::{OwnKeys, has_usable_key, load_own, mark, open};
-pub use rotate::rotate;
+pub use choose::{Opened, OwnKeys, has_usable_key, load_own, mark, open};
+pub use rotate::{Rotated, count_old, rotate};
 
 use crate::account::{Permission, User};
 use crate::error::Result;
-use crate::vault::{Owner, Sealed};
+use crate::vault::{KeyRow, Owner, Sealed};
 use crate::{Server, on_read, on_tx};
 use domain::denial::Denial;
 use domain::id::{AccountId, ModelId, ProviderKeyId};
@@ -145,7 +145,7 @@ struct Stored<'a> {
 }
 
 async fn insert(server: &Server, user: &User, provider: Provider, secret: &str, new: Stored<'_>) -> Result<()> {
-    let owner = Owner { account_id: &user.account_id, provider, key_id: new.id, key_version: 1 };
+    let owner = Owner::Key(KeyRow { account_id: &user.account_id, provider, key_id: new.id, key_version: 1 });
     let Sealed { sealed, wrapped_key, master_version } = server.vault.seal(owner, secret)?;
     let now = server.clock.now();
     let mut tx = server.db.begin().await?;
@@ -196,7 +196,7 @@ async fn replace(server: &Server, user: &User, provider: Provider, secret: &str,
     })?;
     let version = version.ok_or_else(not_found)?;
     let key_version = version.saturating_add(1);
-    let owner = Owner { account_id: &user.account_id, provider, key_id: new.id, key_version };
+    let owner = Owner::Key(KeyRow { account_id: &user.account_id, provider, key_id: new.id, key_version });
     let Sealed { sealed, wrapped_key, master_version } = server.vault.seal(owner, secret)?;
     let mut tx = server.db.begin().await?;
     let changed = on_tx!(&mut tx, conn => {

@@ -33,4 +33,5 @@ mod sessions;
 mod settings;
 mod streaming;
 mod trial;
+mod vault_rotate;
 mod webhook;

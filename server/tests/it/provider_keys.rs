@@ -207,6 +207,12 @@ async fn only_those_who_may_and_only_their_own_account() {
     .await;
 }
 
+async fn wrapped(server: &Server, at_most: u64) -> u64 {
+    let done = rotate(server, at_most, |_| ()).await.unwrap();
+    assert_eq!(done.failed, Vec::<String>::new());
+    done.wrapped
+}
+
 #[tokio::test]
 async fn rotation_is_interrupted_and_continued_while_keys_are_opened() {
     each_database(async |world| {
@@ -217,15 +223,15 @@ async fn rotation_is_interrupted_and_continued_while_keys_are_opened() {
             ids.push(save(&old, &user, new_key(Provider::Groq, CANARY)).await.unwrap().id);
         }
         let (new, _other) = node(world, &format!("{NEW},{OLD}")).await;
-        assert_eq!(rotate(&new, 5).await.unwrap(), 5, "interrupted");
+        assert_eq!(wrapped(&new, 5).await, 5, "interrupted");
         let opening = async {
             for id in ids.iter().cycle().take(60) {
                 assert!(opens(&new, &user, Provider::Groq, id).await);
             }
         };
-        let (wrapped, ()) = tokio::join!(rotate(&new, u64::MAX), opening);
-        assert_eq!(wrapped.unwrap(), 7, "continued");
-        assert_eq!(rotate(&new, u64::MAX).await.unwrap(), 0);
+        let (continued, ()) = tokio::join!(wrapped(&new, u64::MAX), opening);
+        assert_eq!(continued, 7, "continued");
+        assert_eq!(wrapped(&new, u64::MAX).await, 0);
         let (without_old, _third) = node(world, NEW).await;
         for id in &ids {
             assert!(opens(&without_old, &user, Provider::Groq, id).await);
@@ -279,6 +285,26 @@ async fn a_dead_key_is_said_to_be_the_users_and_nothing_else_pays() {
         provider_key::delete(&it.server, &it.user, &id).await.unwrap();
         let ours = start(&it.server, &it.user, it.request("A login page")).await.unwrap();
         assert_eq!(it.ended(&ours).await.state, "completed", "without a key of one's own, ours runs");
+    })
+    .await;
+}
+
+/// A late answer about a secret says nothing about the one that replaced it meanwhile.
+#[tokio::test]
+async fn a_late_refusal_does_not_mark_the_key_that_followed() {
+    each_database(async |world| {
+        let (it, id) = served_with(world, "sk-ant-api03-canary-of-the-users-key-UsEr").await;
+        let opened = open(&it.server, &it.account_id, Provider::Anthropic, &id).await.unwrap();
+        let replacing =
+            NewKey { replaces: Some(&id), ..new_key(Provider::Anthropic, "sk-ant-api03-canary-of-the-next-key-NeXt") };
+        save(&it.server, &it.user, replacing).await.unwrap();
+        let refused = Some((KeyState::Invalid, "late"));
+        provider_key::mark(&it.server, (&id, opened.key_version), refused).await.unwrap();
+        let state = async || provider_key::list(&it.server, &it.account_id).await.unwrap()[0].state;
+        assert_eq!(state().await, KeyState::Valid);
+        let opened = open(&it.server, &it.account_id, Provider::Anthropic, &id).await.unwrap();
+        provider_key::mark(&it.server, (&id, opened.key_version), refused).await.unwrap();
+        assert_eq!(state().await, KeyState::Invalid, "of its own secret it is noted");
     })
     .await;
 }
