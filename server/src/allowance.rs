@@ -6,7 +6,8 @@
 use crate::error::{Error, Result};
 use crate::ledger::{Balance, load_balance};
 use crate::provider_key::{OwnKeys, load_own};
-use crate::{Server, catalogue, on_read, on_tx, subscription};
+use crate::subscription::CurrentRow;
+use crate::{Server, catalogue, on_read, on_tx};
 use domain::catalogue::{Catalogue, Model, TrialKind};
 use domain::denial::Denial;
 use domain::funding::{Funding, Means, PayWith, Payer, Purse, payers};
@@ -45,23 +46,23 @@ pub struct Running {
 
 #[derive(sqlx::FromRow)]
 struct Row {
+    #[sqlx(flatten)]
+    current: CurrentRow,
     pay_with: String,
     trial_id: Option<String>,
-    kind: Option<String>,
-    plan_id: Option<PlanId>,
-    ends_at: Option<Timestamp>,
+    trial_kind: Option<String>,
+    trial_plan_id: Option<PlanId>,
+    trial_ends_at: Option<Timestamp>,
+    has_keys: bool,
 }
 
 /// What the account has to pay for runs with now. Denial: `NotFound`.
 pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
     let now = server.clock.now();
-    let (current, row, own_keys) = tokio::try_join!(
-        subscription::load_current(server, account_id),
-        load_payer(server, account_id),
-        load_own(server, account_id),
-    )?;
-    let row = row.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?;
-    let trial = match (row.trial_id, row.kind, row.plan_id, row.ends_at) {
+    let row = load_row(server, account_id).await?.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?;
+    let own_keys = if row.has_keys { load_own(server, account_id).await? } else { OwnKeys::default() };
+    let current = row.current.into_current(server)?;
+    let trial = match (row.trial_id, row.trial_kind, row.trial_plan_id, row.trial_ends_at) {
         (Some(trial_id), Some(kind), Some(plan), Some(ends_at)) => {
             Some(Running { trial_id, kind: kind.parse()?, plan, ends_at })
         }
@@ -84,18 +85,24 @@ pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
     Ok(Standing { account_id: account_id.clone(), current, own, plan, rule, pay_with, trial, own_keys })
 }
 
-/// What the account chose to pay with, and the trial that runs.
-async fn load_payer(server: &Server, account_id: &AccountId) -> Result<Option<Row>> {
-    let now = server.clock.now();
+/// In one read, because every call of the gateway waits for it: the plan, what the account chose to pay with, the trial
+/// that runs, and whether there are keys to read.
+async fn load_row(server: &Server, account_id: &AccountId) -> Result<Option<Row>> {
     Ok(on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select    a.pay_with, t.trial_id, t.kind, t.plan_id, t.ends_at
+            "select    a.plan_id, s.status, s.had_key_mode, s.had_seats, s.period_start, s.period_end, s.cancels_at,
+                       s.catalogue_version, a.pay_with, t.trial_id, t.kind as trial_kind, t.plan_id as trial_plan_id,
+                       t.ends_at as trial_ends_at,
+                       exists (select 1 from provider_key k where k.account_id = a.account_id and k.deleted_at is null)
+                       as has_keys
              from      account a
+             left join subscription s
+                       on s.account_id = a.account_id and s.status in ('trialing', 'active', 'past_due', 'unpaid', 'paused')
              left join trial t on t.account_id = a.account_id and t.state = 'running' and t.ends_at > $2
              where     a.account_id = $1",
         )
         .bind(account_id)
-        .bind(now)
+        .bind(server.clock.now())
         .fetch_optional(conn)
         .await
     })?)

@@ -1,7 +1,7 @@
 //! Owns: reading what an account has now, for limits and for its page.
 
-use super::row::{self, LiveRow};
-use crate::error::Result;
+use super::row;
+use crate::error::{Error, Result};
 use crate::stripe::plan::Invoice;
 use crate::{Server, on_read};
 use domain::denial::Denial;
@@ -11,41 +11,72 @@ use domain::period::Period;
 use domain::subscription::{CurrentPlan, KeyMode, Standing, SubscriptionStatus, Terms, standing};
 use domain::time::Timestamp;
 
+/// What an account has now, as the columns of `account a` and of its live `subscription s`, which may be missing.
+#[derive(sqlx::FromRow)]
+pub(crate) struct CurrentRow {
+    plan_id: PlanId,
+    status: Option<String>,
+    had_key_mode: Option<String>,
+    had_seats: Option<i64>,
+    period_start: Option<Timestamp>,
+    period_end: Option<Timestamp>,
+    cancels_at: Option<Timestamp>,
+    catalogue_version: Option<String>,
+}
+
 /// What the account has now: its plan, keys, seats and period. Without a subscription the plan that costs nothing, in
 /// the calendar month. Denial: `NotFound`.
 pub async fn load_current(server: &Server, account_id: &AccountId) -> Result<CurrentPlan> {
-    let live = row::load_live(server, account_id).await?;
-    current(server, account_id, live.as_ref()).await
+    let row: Option<CurrentRow> = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select    a.plan_id, s.status, s.had_key_mode, s.had_seats, s.period_start, s.period_end, s.cancels_at,
+                       s.catalogue_version
+             from      account a
+             left join subscription s
+                       on s.account_id = a.account_id and s.status in ('trialing', 'active', 'past_due', 'unpaid', 'paused')
+             where     a.account_id = $1",
+        )
+        .bind(account_id)
+        .fetch_optional(conn)
+        .await
+    })?;
+    row.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?.into_current(server)
 }
 
-async fn current(server: &Server, account_id: &AccountId, live: Option<&LiveRow>) -> Result<CurrentPlan> {
-    let plan: Option<PlanId> = on_read!(&server.db, conn => {
-        sqlx::query_scalar("select plan_id from account where account_id = $1")
-            .bind(account_id)
-            .fetch_optional(conn)
-            .await
-    })?;
-    let plan = plan.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?;
-    Ok(match live {
-        None => CurrentPlan {
+impl CurrentRow {
+    /// What the row says, or what an account without a subscription has.
+    pub(crate) fn into_current(self, server: &Server) -> Result<CurrentPlan> {
+        let CurrentRow {
+            plan_id: plan,
+            status: Some(status),
+            had_key_mode: Some(key_mode),
+            had_seats: Some(seats),
+            period_start: Some(start),
+            period_end: Some(end),
+            cancels_at,
+            catalogue_version: Some(catalogue_version),
+        } = self
+        else {
+            return Ok(CurrentPlan {
+                plan: self.plan_id,
+                key_mode: KeyMode::Standard,
+                seats: 1,
+                status: None,
+                period: Period::calendar_month(server.clock.now()),
+                cancels_at: None,
+                catalogue_version: server.catalogue.load().version.clone(),
+            });
+        };
+        Ok(CurrentPlan {
             plan,
-            key_mode: KeyMode::Standard,
-            seats: 1,
-            status: None,
-            period: Period::calendar_month(server.clock.now()),
-            cancels_at: None,
-            catalogue_version: server.catalogue.load().version.clone(),
-        },
-        Some(live) => CurrentPlan {
-            plan,
-            key_mode: live.had.key_mode,
-            seats: live.had.seats,
-            status: Some(live.status),
-            period: live.period,
-            cancels_at: live.cancels_at,
-            catalogue_version: live.catalogue_version.clone(),
-        },
-    })
+            key_mode: key_mode.parse()?,
+            seats: u32::try_from(seats).map_err(|error| Error::internal("subscription.had_seats", error))?,
+            status: Some(status.parse()?),
+            period: Period { start, end },
+            cancels_at,
+            catalogue_version,
+        })
+    }
 }
 
 /// The subscription of an account, as its page shows it.
@@ -79,8 +110,7 @@ pub struct PlanView {
 
 /// What the page of the plan shows. Stripe is asked for the next invoice; if it does not answer, that is left out.
 pub async fn load_view(server: &Server, account_id: &AccountId) -> Result<PlanView> {
-    let live = row::load_live(server, account_id).await?;
-    let current = current(server, account_id, live.as_ref()).await?;
+    let (live, current) = tokio::try_join!(row::load_live(server, account_id), load_current(server, account_id))?;
     let next_invoice = match &live {
         Some(live) if live.cancels_at.is_none() && live.status != SubscriptionStatus::Paused => {
             server.stripe.preview(&live.subscription_id, None).await.ok()

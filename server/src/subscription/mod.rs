@@ -20,6 +20,7 @@ pub use change::{Preview, Proposal, load_preview, propose, propose_trial};
 pub use confirm::confirm;
 pub use dunning::News;
 pub use invoice::{StoredInvoice, list_invoices};
+pub(crate) use load::CurrentRow;
 pub use load::{Live, PlanView, load_current, load_refusal, load_standing, load_view};
 pub use manage::{cancel, open_portal, pay_open_invoice, resume};
 pub use price::{SyncLine, SyncMode, SyncOutcome, sync};
