@@ -7,6 +7,8 @@ use crate::page::confirm_email::ConfirmEmailPage;
 use crate::page::credits::CreditsPage;
 use crate::page::delete::{DeleteAccountPage, DeleteUserPage};
 use crate::page::execution::ExecutionPage;
+use crate::page::explained::ExplainedPage;
+use crate::page::given::CodePage;
 use crate::page::invitation::InvitationPage;
 use crate::page::keys::KeysPage;
 use crate::page::landing::LandingPage;
@@ -22,6 +24,8 @@ use crate::page::second_factor::{SecondFactorPage, SignInCodePage};
 use crate::page::settings::SettingsPage;
 use crate::page::sign_in::SignInPage;
 use crate::page::sign_up::SignUpPage;
+use crate::page::statement::StatementPage;
+use crate::page::statement::line::LinePage;
 use crate::page::tasks::{TaskPage, TasksPage};
 use crate::page::team::TeamPage;
 use crate::page::terms::TermsPage;
@@ -102,6 +106,10 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/runs/:id") view=RunPage />
                 <Route path=path!("/credits") view=CreditsPage />
                 <Route path=path!("/credits/bought/:purchase") view=BoughtPage />
+                <Route path=path!("/credits/code") view=CodePage />
+                <Route path=path!("/credits/explained") view=ExplainedPage />
+                <Route path=path!("/credits/statement") view=StatementPage />
+                <Route path=path!("/credits/statement/line/:posting") view=LinePage />
                 <Route path=path!("/keys") view=KeysPage />
                 <Route path=path!("/limits") view=LimitsPage />
                 <Route path=path!("/plan") view=PlanPage />

@@ -3,8 +3,8 @@
 //! layer, which the binary puts around both.
 
 use crate::page::{
-    accounts, confirm_email, credits, delete, invitation, keys, limits, plan, plan_change, reset_password,
-    second_factor, settings, sign_in, sign_up, tasks, team, verify_email,
+    accounts, confirm_email, credits, delete, explained, given, invitation, keys, limits, plan, plan_change,
+    reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team, verify_email,
 };
 use crate::post::Refused;
 use crate::visitor::{Visitor, origin};
@@ -46,6 +46,10 @@ pub fn router(server: Server) -> Router {
         .route("/reset-password", form(reset_password::submit))
         .route("/reset-password/new", form(reset_password::submit_new))
         .route("/credits", form(credits::submit))
+        .route("/credits/code", form(given::submit))
+        .route("/credits/explained", form(explained::submit))
+        .route("/credits/statement/download", get(statement::download::choose))
+        .route("/credits/statement/{file}", get(statement::download::file))
         .route("/keys", form(keys::submit))
         .route("/limits", form(limits::submit))
         .route("/plan", form(plan::submit))

@@ -131,25 +131,9 @@ pub fn estimate<'a>(
     let eligible_runs: u64 = work.iter().filter(|work| work.is_included).map(|work| work.runs).sum();
 
     let rule = AllowanceRule::new(plan, *seats, (now, now));
-    let covered = match rule.executions {
-        Allowance::Unlimited => None,
-        Allowance::AtMost(_) if eligible_runs == 0 => Some(Usd::ZERO),
-        Allowance::AtMost(most) => Some(part(eligible, u128::from(most), u128::from(eligible_runs))?),
-    };
-    let a_month = |cap| part(cap, u128::from(DAYS), 1);
-    let covered = match (covered, rule.daily_spend_cap.and_then(a_month)) {
-        (Some(covered), Some(cap)) => Some(covered.min(cap)),
-        (covered, cap) => covered.or(cap),
-    };
-    let fee = |mode| Usd::from_cents(plan.month(now, mode, *seats)?);
-    let mut line = Line {
-        standard: fee(KeyMode::Standard)?,
-        byok: fee(KeyMode::Byok)?,
-        cost,
-        eligible,
-        covered,
-        pack: scenario.pack,
-    };
+    let (standard, byok) = fees(plan, *seats, now)?;
+    let covered = covered(&rule, eligible, eligible_runs)?;
+    let mut line = Line { standard, byok, cost, eligible, covered, pack: scenario.pack };
     if line.pack.is_none() {
         line.pack = lasting(&catalogue.packs, line.split(cost)?.1);
     }
@@ -163,6 +147,74 @@ pub fn estimate<'a>(
         our_keys,
         work,
         line,
+    })
+}
+
+/// A month that was: what it came to at the providers, and who paid.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent<'a> {
+    pub plan: &'a Plan,
+    pub seats: u32,
+    /// The list cost that the plan's allowance paid.
+    pub included: Usd,
+    /// The list cost that credit paid.
+    pub credit: Usd,
+    /// At which price that credit was bought, as one pack; `None` if none was.
+    pub pack: Option<&'a Pack>,
+}
+
+/// What a month that was paid for here came to, and what it would have come to on own keys. `None` for a plan by
+/// agreement, for credit that was not bought, and past the range of money.
+pub fn compare_spent(spent: &Spent<'_>, now: Timestamp) -> Option<(OnOurKeys, OnOwnKeys)> {
+    let (standard, byok) = fees(spent.plan, spent.seats, now)?;
+    let cost = spent.included.checked_add(spent.credit)?;
+    let (eligible, covered) = (spent.included, Some(spent.included));
+    let line = Line { standard, byok, cost, eligible, covered, pack: spent.pack };
+    Some((line.our_keys(cost)?, line.own_keys(cost)?))
+}
+
+/// A month that was run with own keys.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnWork<'a> {
+    pub plan: &'a Plan,
+    pub seats: u32,
+    /// What it cost at the providers.
+    pub cost: Usd,
+    /// The part of `cost` on models that the plan's allowance pays for, and how many runs that were.
+    pub eligible: Usd,
+    pub eligible_runs: u64,
+}
+
+/// What a month on own keys would have come to on ours, with the smallest pack that lasts for it, and what it came to.
+/// `None` as for [`compare_spent`].
+pub fn compare_own(catalogue: &Catalogue, work: &OwnWork<'_>, now: Timestamp) -> Option<(OnOurKeys, OnOwnKeys)> {
+    let OwnWork { plan, seats, cost, eligible, eligible_runs } = *work;
+    let (standard, byok) = fees(plan, seats, now)?;
+    let covered = covered(&AllowanceRule::new(plan, seats, (now, now)), eligible, eligible_runs)?;
+    let mut line = Line { standard, byok, cost, eligible, covered, pack: None };
+    line.pack = lasting(&catalogue.packs, line.split(cost)?.1);
+    Some((line.our_keys(cost)?, line.own_keys(cost)?))
+}
+
+/// A month of the plan at the standard price and at the own-key price.
+fn fees(plan: &Plan, seats: u32, now: Timestamp) -> Option<(Usd, Usd)> {
+    let fee = |mode| Usd::from_cents(plan.month(now, mode, seats)?);
+    Some((fee(KeyMode::Standard)?, fee(KeyMode::Byok)?))
+}
+
+/// The list price that the allowance covers of so many runs that it may pay for, by its number and by its daily cap;
+/// `Some(None)` covers all.
+#[allow(clippy::option_option)] // The outer one is the range of money.
+fn covered(rule: &AllowanceRule, eligible: Usd, eligible_runs: u64) -> Option<Option<Usd>> {
+    let by_number = match rule.executions {
+        Allowance::Unlimited => None,
+        Allowance::AtMost(_) if eligible_runs == 0 => Some(Usd::ZERO),
+        Allowance::AtMost(most) => Some(part(eligible, u128::from(most), u128::from(eligible_runs))?),
+    };
+    let a_month = |cap| part(cap, u128::from(DAYS), 1);
+    Some(match (by_number, rule.daily_spend_cap.and_then(a_month)) {
+        (Some(covered), Some(cap)) => Some(covered.min(cap)),
+        (covered, cap) => covered.or(cap),
     })
 }
 

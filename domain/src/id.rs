@@ -51,6 +51,10 @@ id!(
     LotId,
     /// One purchase of a pack; also its idempotency key at Stripe.
     PurchaseId,
+    /// A code that gives credit, not its text.
+    CodeId,
+    /// One use of a code; what it gave carries it.
+    CodeUseId,
     /// One change of a plan that somebody asked for; also its idempotency key at Stripe.
     PlanChangeId,
     /// Something that an account was told.

@@ -3,12 +3,15 @@
 //! Compiles for the server and for WebAssembly, so the price in the browser and the price on the server are one
 //! function. Never here: async, I/O, the clock, randomness, the environment.
 
+pub mod advice;
 pub mod calculator;
 pub mod catalogue;
+pub mod code;
 pub mod denial;
 pub mod downgrade;
 pub mod entitlement;
 pub mod execution;
+pub mod explain;
 pub mod funding;
 pub mod id;
 pub mod key;
@@ -25,6 +28,7 @@ pub mod provider;
 pub mod quote;
 pub mod rate;
 pub mod route;
+pub mod statement;
 pub mod subscription;
 pub mod text_enum;
 pub mod time;

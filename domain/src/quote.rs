@@ -4,7 +4,7 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
-use crate::catalogue::{Catalogue, Skill};
+use crate::catalogue::{Catalogue, Model, Skill};
 use crate::denial::Denial;
 use crate::execution::{TokenUsage, cost};
 use crate::id::{ModelId, SkillId};
@@ -123,7 +123,11 @@ pub fn alternatives(
 
 /// What a skill costs at its priors on its own model (spec §2, the table of operations); `None` without a rate.
 pub fn typical(catalogue: &Catalogue, book: &RateBook, now: Timestamp, skill: &Skill) -> Option<Usd> {
-    let model = catalogue.model(&skill.model).ok()?;
+    typical_on(book, now, skill, catalogue.model(&skill.model).ok()?)
+}
+
+/// What a skill costs at its priors on any model; `None` without a rate.
+pub fn typical_on(book: &RateBook, now: Timestamp, skill: &Skill, model: &Model) -> Option<Usd> {
     let usage =
         TokenUsage { input: skill.prior_input_tokens, output: skill.prior_output_tokens, ..TokenUsage::default() };
     cost(&book.rate_of(model, now)?.prices, &usage)

@@ -13,6 +13,7 @@ use domain::denial::Denial;
 use domain::funding::{Funding, Means, PayWith, Payer, Purse, payers};
 use domain::id::{AccountId, ModelId, PlanId, ProviderKeyId};
 use domain::key::Choice;
+use domain::ledger::GrantKind;
 use domain::limit::{AllowanceRule, AllowanceUsed, PlatformDay};
 use domain::money::Usd;
 use domain::period::Period;
@@ -174,42 +175,56 @@ pub async fn load_purses(server: &Server, account_id: &AccountId, models: &[&Mod
     let standing = load(server, account_id).await?;
     let (used, day) = load_counters(server, account_id, &standing.rule).await?;
     let balance = load_balance(server, account_id).await?;
-    let trials = list_trial_lots(server, account_id).await?;
+    let given = list_given_lots(server, account_id).await?;
     let purse = |model: &&Model| {
-        let allows = |models: &Option<Vec<ModelId>>| models.as_ref().is_none_or(|models| models.contains(&model.id));
-        let sum = |of_model: bool| {
-            let lots = trials.iter().filter(|(models, _)| allows(models) == of_model);
-            lots.fold(Usd::ZERO, |sum, (_, left)| sum.saturating_add(*left))
+        let sum = |is_wanted: fn(&GivenLot, &ModelId) -> bool| {
+            let lots = given.iter().filter(|lot| is_wanted(lot, &model.id));
+            lots.fold(Usd::ZERO, |sum, lot| sum.saturating_add(lot.left))
         };
         Purse {
             funding: standing.funding(model),
             used,
             day,
-            trial: sum(true),
-            spendable: spendable(&balance, sum(false)),
+            trial: sum(|lot, model| lot.kind == GrantKind::Trial && lot.allows(model)),
+            spendable: spendable(&balance, sum(|lot, model| !lot.allows(model))),
         }
     };
     Ok(models.iter().map(purse).collect())
 }
 
-/// What credits can pay for a model: all of it but the trial credit for other models.
+/// What credits can pay for a model: all of it but the trial and promotional credit for other models.
 fn spendable(balance: &Balance, for_others: Usd) -> Usd {
     balance.spendable().saturating_sub(for_others)
 }
 
 /// Trial credit that has not expired, for whatever models.
 pub async fn load_trial_credit(server: &Server, account_id: &AccountId) -> Result<Usd> {
-    let lots = list_trial_lots(server, account_id).await?;
-    Ok(lots.iter().fold(Usd::ZERO, |sum, (_, left)| sum.saturating_add(*left)))
+    let lots = list_given_lots(server, account_id).await?;
+    let trials = lots.iter().filter(|lot| lot.kind == GrantKind::Trial);
+    Ok(trials.fold(Usd::ZERO, |sum, lot| sum.saturating_add(lot.left)))
 }
 
-/// Trial credit that has not expired: the models it is for (`None` for all), and what is left.
-async fn list_trial_lots(server: &Server, account_id: &AccountId) -> Result<Vec<(Option<Vec<ModelId>>, Usd)>> {
-    let rows: Vec<(Option<String>, Usd)> = on_read!(&server.db, conn => {
+/// A lot of trial or promotional credit: only these may be for certain models.
+struct GivenLot {
+    kind: GrantKind,
+    /// `None` for all.
+    models: Option<Vec<ModelId>>,
+    left: Usd,
+}
+
+impl GivenLot {
+    fn allows(&self, model: &ModelId) -> bool {
+        self.models.as_ref().is_none_or(|models| models.contains(model))
+    }
+}
+
+/// Trial and promotional credit that has not expired.
+async fn list_given_lots(server: &Server, account_id: &AccountId) -> Result<Vec<GivenLot>> {
+    let rows: Vec<(String, Option<String>, Usd)> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select allowed_models, remaining_nanos
+            "select kind, allowed_models, remaining_nanos
              from   lot
-             where  account_id = $1 and kind = 'trial' and remaining_nanos > 0
+             where  account_id = $1 and kind in ('trial', 'promotional') and remaining_nanos > 0
                     and (expires_at is null or expires_at > $2)",
         )
         .bind(account_id)
@@ -218,9 +233,10 @@ async fn list_trial_lots(server: &Server, account_id: &AccountId) -> Result<Vec<
         .await
     })?;
     rows.into_iter()
-        .map(|(models, left)| {
+        .map(|(kind, models, left)| {
             let models = models.map(|json| serde_json::from_str(&json)).transpose();
-            Ok((models.map_err(|error| Error::internal("table lot, column allowed_models", error))?, left))
+            let models = models.map_err(|error| Error::internal("table lot, column allowed_models", error))?;
+            Ok(GivenLot { kind: kind.parse()?, models, left })
         })
         .collect()
 }

@@ -2,10 +2,12 @@
 //! Never here: leptos. Two hops: page or route, then a function of this crate, then SQL.
 
 pub mod account;
+pub mod advice;
 pub mod allowance;
 pub mod api_key;
 pub mod catalogue;
 pub mod clock;
+pub mod code;
 pub mod config;
 pub mod db;
 pub mod demo;
@@ -27,6 +29,7 @@ pub mod provider_key;
 pub mod purchase;
 pub mod rate;
 pub mod session;
+pub mod statement;
 pub mod stripe;
 pub mod subscription;
 pub mod task;

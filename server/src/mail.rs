@@ -54,7 +54,17 @@ pub enum Mail {
     /// An appeal for another trial was answered.
     TrialAppeal { user_id: UserId, answer: AppealState },
     /// A pack was paid.
-    Receipt { user_id: UserId, pack: String, price: Cents, credits: Usd, paid_at: Timestamp, purchase_id: PurchaseId },
+    Receipt {
+        user_id: UserId,
+        pack: String,
+        price: Cents,
+        credits: Usd,
+        /// The part of `credits` that is a bonus.
+        #[serde(default)]
+        bonus: Usd,
+        paid_at: Timestamp,
+        purchase_id: PurchaseId,
+    },
     /// A plan's payment failed, was made good, or was given up.
     PlanNews { user_id: UserId, account_id: AccountId, news: News },
     /// Something that the people of an account should know.
@@ -160,10 +170,10 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
             let user = account::load_user(server, user_id).await?;
             user.map(|user| (user.email, trial_appeal(server, *answer)))
         }
-        Mail::Receipt { user_id, pack, price, credits, paid_at, purchase_id } => {
-            let user = account::load_user(server, user_id).await?;
-            user.map(|user| (user.email, receipt(server, pack, *price, *credits, *paid_at, purchase_id)))
-        }
+        Mail::Receipt { user_id, .. } => match account::load_user(server, user_id).await? {
+            Some(user) => receipt(server, &user, mail).map(|letter| (user.email, letter)),
+            None => None,
+        },
         Mail::PlanNews { user_id, account_id: _, news } => {
             let user = account::load_user(server, user_id).await?;
             user.map(|user| (user.email, plan_news(server, *news)))
@@ -299,29 +309,27 @@ fn account_deleted(account_name: &str) -> Letter {
     }
 }
 
-fn receipt(
-    server: &Server,
-    pack: &str,
-    price: Cents,
-    credits: Usd,
-    paid_at: Timestamp,
-    purchase_id: &PurchaseId,
-) -> Letter {
-    let price = Usd::from_cents(price).map_or_else(|| "out of range".to_owned(), |price| price.to_string());
+/// What was bought, for whoever keeps the books: amounts to the cent, the day in the account's own zone.
+fn receipt(server: &Server, user: &User, mail: &Mail) -> Option<Letter> {
+    let Mail::Receipt { pack, price, credits, bonus, paid_at, purchase_id, .. } = mail else { return None };
+    let price = Usd::from_cents(*price).map_or_else(|| "out of range".to_owned(), |price| price.to_string());
     let address = format!("{}/credits/bought/{purchase_id}", server.config.public_url);
-    Letter {
+    let credit = if bonus.is_positive() { format!("{credits}, {bonus} of it bonus") } else { credits.to_string() };
+    let zone = &user.time_zone;
+    Some(Letter {
         subject: format!("Receipt: {credits} of Tokenbank credit"),
         paragraphs: vec!["Thank you. Your payment arrived and the credit is in your balance.".to_owned()],
         facts: vec![
-            ("Pack", pack.to_owned()),
+            ("Account", user.account_name.clone()),
+            ("Pack", pack.clone()),
             ("Paid", format!("{price} (US dollars)")),
-            ("Credit", credits.to_string()),
-            ("Date", date(paid_at)),
+            ("Credit", credit),
+            ("Date", format!("{} ({zone})", crate::statement::in_words(*paid_at, zone))),
             ("Reference", purchase_id.to_string()),
         ],
         button: Some(("See the purchase", SecretString::from(address))),
         closing: "Purchased credit never expires; what is unused can be refunded.",
-    }
+    })
 }
 
 fn plan_news(server: &Server, news: News) -> Letter {

@@ -10,7 +10,7 @@ use server::config::Settings;
 use server::subscription::{self, SyncMode, SyncOutcome};
 use std::path::Path;
 
-async fn open(settings: &Settings) -> Result<Server, Problem> {
+pub(super) async fn open(settings: &Settings) -> Result<Server, Problem> {
     let config = settings.clone().database_only().map_err(|problem| Problem::Usage(problem.to_string()))?;
     Ok(Server::open(config, Clock::system()).await?)
 }

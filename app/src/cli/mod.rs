@@ -1,6 +1,7 @@
 //! Owns: the command line: what each command is called, and its exit code (0 done, 1 found something, 2 usage).
 //! Does not own: what a command does; that is a function of `server`.
 
+mod code;
 mod demo;
 mod manage;
 mod serve;
@@ -49,6 +50,9 @@ enum Command {
     /// The vault: the master key that seals users' own keys and second factors.
     #[command(subcommand)]
     Vault(VaultCommand),
+    /// Codes that give credit.
+    #[command(subcommand)]
+    Code(code::CodeCommand),
 }
 
 #[derive(Args, Clone)]
@@ -206,6 +210,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Trial(TrialCommand::Grant { appeal, settings }) => {
                 manage::answer_appeal(&settings, &appeal, AppealState::Granted).await
             }
+            Command::Code(command) => code::run(command).await,
             Command::Trial(TrialCommand::Refuse { appeal, settings }) => {
                 manage::answer_appeal(&settings, &appeal, AppealState::Refused).await
             }

@@ -1,5 +1,8 @@
 //! The balance by kind, the packs, and the statement with its running balance.
 
+use crate::page::explained::advice_notice;
+use crate::page::given::{code_form, expiring_list};
+use crate::page::statement::line;
 use crate::post::{ForAccount, Post, Refused};
 use crate::ui::balance::BalanceBar;
 use crate::ui::empty::Empty;
@@ -7,19 +10,20 @@ use crate::ui::layout::{Section, console};
 use crate::ui::money::{Digits, Money};
 use crate::ui::notice::{Notice, Tone};
 use crate::ui::pack::{PackOffer, offers, round_dollars};
-use crate::ui::table::{Chips, Pager, Table};
+use crate::ui::table::Table;
 use crate::ui::when::When;
 use crate::visitor::signed_in;
 use axum::response::Response;
-use domain::id::{PackId, PostingId, PurchaseId};
-use domain::ledger::PostingKind;
+use domain::id::{PackId, PurchaseId};
+use domain::statement::LineKind;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
-use server::ledger::{StatementRow, list_statement, load_balance};
-use server::purchase;
+use server::account::Permission;
+use server::ledger::{Line, LineFilter, list_expiring, list_lines, load_balance};
+use server::{advice, purchase};
 
-/// Rows of the statement on one page.
-const ROWS: u32 = 25;
+/// The newest lines of the statement; all of them have their own page.
+const ROWS: u32 = 10;
 
 #[component]
 pub fn CreditsPage() -> impl IntoView {
@@ -27,16 +31,15 @@ pub fn CreditsPage() -> impl IntoView {
     let refused = Refused::current();
     console(Section::Credits, "Credits", async move {
         let (server, user) = signed_in()?;
-        let kind: Option<PostingKind> = query.get("kind").and_then(|kind| kind.parse().ok());
-        let before = query.get("before").map(PostingId::new);
         let balance = load_balance(&server, &user.account_id).await?;
-        let mut rows = list_statement(&server, &user.account_id, kind, before.as_ref(), ROWS + 1).await?;
-        let next = take_next(&mut rows);
+        let rows = list_lines(&server, &user.account_id, &LineFilter::default(), None, ROWS).await?;
+        let expiring = list_expiring(&server, &user.account_id).await?;
+        let advice = advice::load(&server, &user).await?;
+        let may_redeem = user.require(Permission::ManageBilling).is_ok();
         let cards: Vec<_> = offers(&server.catalogue.load())
             .into_iter()
             .map(|offer| pack_card(offer, &PurchaseId::new(server.clock.new_id())))
             .collect();
-        let is_first_page = before.is_none();
 
         Ok(view! {
             <div class="grid gap-10">
@@ -51,53 +54,38 @@ pub fn CreditsPage() -> impl IntoView {
                             </Notice>
                         }
                     })}
+                {advice.map(|advice| advice_notice(&advice))}
                 <BalanceBar balance=balance />
+                {(!expiring.is_empty()).then(|| expiring_list(expiring, &server.catalogue.load(), &user.time_zone))}
                 <section class="grid gap-4" aria-labelledby="packs">
                     <div class="grid gap-1">
                         <h2 class="text-20 font-semibold" id="packs">
                             "Buy credit"
                         </h2>
                         <p class="lede">
-                            "You pay on Stripe's page; we never see your card. Credit that you bought never expires."
+                            "You pay on Stripe's page; we never see your card. Credit that you bought never expires. "
+                            <a href="/credits/explained">"What a dollar buys"</a>
                         </p>
                     </div>
                     <ul class="grid gap-4 sm:grid-cols-2 lg:grid-cols-4">{cards}</ul>
                 </section>
+                {may_redeem.then(|| code_form(None))}
                 <section class="grid gap-4" aria-labelledby="statement">
-                    <h2 class="text-20 font-semibold" id="statement">
-                        "Statement"
-                    </h2>
-                    {statement_filter(kind)}
+                    <div class="flex items-baseline justify-between gap-4">
+                        <h2 class="text-20 font-semibold" id="statement">
+                            "Statement"
+                        </h2>
+                        <a href="/credits/statement">"All of it, with PDF and CSV"</a>
+                    </div>
                     {if rows.is_empty() {
-                        no_rows(kind, is_first_page).into_any()
+                        no_rows().into_any()
                     } else {
                         statement(rows, &user.time_zone).into_any()
                     }}
-                    <Pager
-                        first=(!is_first_page).then(|| address(kind, None))
-                        next=next.map(|last| address(kind, Some(&last)))
-                    />
                 </section>
             </div>
         })
     })
-}
-
-/// Drops the row beyond the page; if there was one, the key after which the next page begins.
-fn take_next(rows: &mut Vec<StatementRow>) -> Option<PostingId> {
-    let page = usize::try_from(ROWS).unwrap_or(usize::MAX);
-    if rows.len() <= page {
-        return None;
-    }
-    rows.truncate(page);
-    rows.last().map(|row| row.posting_id.clone())
-}
-
-fn address(kind: Option<PostingKind>, before: Option<&PostingId>) -> String {
-    let kind = kind.map(|kind| format!("kind={kind}"));
-    let before = before.map(|before| format!("before={before}"));
-    let query: Vec<String> = [kind, before].into_iter().flatten().collect();
-    if query.is_empty() { "/credits#statement".to_owned() } else { format!("/credits?{}#statement", query.join("&")) }
 }
 
 /// One pack: what it gives, what that is as a markup, and the button with its price.
@@ -138,21 +126,7 @@ fn pack_card(offer: PackOffer, purchase_id: &PurchaseId) -> impl IntoView + use<
     }
 }
 
-fn statement_filter(chosen: Option<PostingKind>) -> impl IntoView {
-    let entries = [
-        ("Everything", None),
-        ("Bought and granted", Some(PostingKind::Grant)),
-        ("Runs", Some(PostingKind::Capture)),
-        ("Refunds", Some(PostingKind::Refund)),
-        ("Expired credit", Some(PostingKind::LotExpiry)),
-        ("Adjustments", Some(PostingKind::Adjustment)),
-    ];
-    let chips =
-        entries.into_iter().map(|(label, kind)| (label.to_owned(), address(kind, None), kind == chosen)).collect();
-    view! { <Chips label="Show" chips=chips /> }
-}
-
-fn statement(rows: Vec<StatementRow>, zone: &str) -> impl IntoView + use<> {
+fn statement(rows: Vec<Line>, zone: &str) -> impl IntoView + use<> {
     let rows = rows
         .into_iter()
         .map(|row| {
@@ -192,47 +166,30 @@ fn statement(rows: Vec<StatementRow>, zone: &str) -> impl IntoView + use<> {
     }
 }
 
-/// A debit opens to its run, a grant to its purchase.
-fn memo_link(row: &StatementRow, memo: String) -> AnyView {
-    let target = row.reference.as_ref().and_then(|reference| match row.kind {
-        PostingKind::Capture | PostingKind::Void | PostingKind::Expire => Some(format!("/usage/{reference}")),
-        PostingKind::Grant if reference.starts_with("trial:") => Some("/limits#trial".to_owned()),
-        PostingKind::Grant => Some(format!("/credits/bought/{reference}")),
-        PostingKind::Hold
-        | PostingKind::LotExpiry
-        | PostingKind::Refund
-        | PostingKind::Dispute
-        | PostingKind::Adjustment => None,
-    });
+/// A debit opens to its run, a grant to its purchase, anything else to its line.
+fn memo_link(row: &Line, memo: String) -> AnyView {
+    let href = match (row.kind, &row.reference) {
+        (LineKind::Debit | LineKind::Waiver, Some(run)) => format!("/usage/{run}"),
+        (LineKind::Purchase | LineKind::Bonus, Some(purchase)) => format!("/credits/bought/{purchase}"),
+        (LineKind::Trial, _) => "/limits#trial".to_owned(),
+        _ => line::address(&row.posting_id),
+    };
     let title = memo.clone();
-    match target {
-        Some(href) => view! {
-            <a class="row-link clip" href=href title=title>
-                {memo}
-            </a>
-        }
-        .into_any(),
-        None => view! {
-            <span class="clip" title=title>
-                {memo}
-            </span>
-        }
-        .into_any(),
+    view! {
+        <a class="row-link clip" href=href title=title>
+            {memo}
+        </a>
     }
+    .into_any()
 }
 
-fn no_rows(kind: Option<PostingKind>, is_first_page: bool) -> impl IntoView {
-    let (title, text) = match (kind, is_first_page) {
-        (None, true) => (
-            "Nothing on the statement yet",
-            "Each purchase, bonus, run and refund stands here, with the balance after it. Buy a pack to begin.",
-        ),
-        (Some(_), true) => {
-            ("Nothing of this kind", "There is no such line on your statement. Show everything to see the rest.")
-        }
-        (_, false) => ("No older lines", "This is the end of your statement."),
-    };
-    view! { <Empty title=title text=text /> }
+fn no_rows() -> impl IntoView {
+    view! {
+        <Empty
+            title="Nothing on the statement yet"
+            text="Each purchase, bonus, run and refund stands here, with the balance after it. Buy a pack to begin."
+        />
+    }
 }
 
 /// `POST /credits`: begins the purchase of a pack and leads to Checkout. Nothing is charged or granted here.

@@ -33,19 +33,9 @@ pub fn ExecutionPage() -> impl IntoView {
             catalogue.model(&run.model_id).ok().and_then(|model| rates.of_version(model, &run.rate_version)).cloned();
         let task = task_name(&catalogue, run.skill_id.as_ref());
         let model = model_name(&catalogue, &run.model_id);
-        let body = match &run.state {
-            RunState::Running => running(&run).into_any(),
-            RunState::Ended { state, charge, usage, usage_estimated, note, ended_at } => {
-                let end = End {
-                    state: *state,
-                    charge: *charge,
-                    usage: *usage,
-                    is_estimated: *usage_estimated,
-                    note: note.clone(),
-                    ended_at: *ended_at,
-                };
-                ended(&run, end, rate, &user.time_zone).into_any()
-            }
+        let body = match End::of(&run) {
+            None => running(&run).into_any(),
+            Some(end) => ended(&run, end, rate, &user.time_zone).into_any(),
         };
         Ok(view! {
             <div class="grid max-w-3xl gap-8">
@@ -81,6 +71,29 @@ struct End {
     is_estimated: bool,
     note: Option<String>,
     ended_at: Timestamp,
+}
+
+impl End {
+    /// `None` while it runs.
+    fn of(run: &Run) -> Option<End> {
+        match &run.state {
+            RunState::Running => None,
+            RunState::Ended { state, charge, usage, usage_estimated, note, ended_at } => Some(End {
+                state: *state,
+                charge: *charge,
+                usage: *usage,
+                is_estimated: *usage_estimated,
+                note: note.clone(),
+                ended_at: *ended_at,
+            }),
+        }
+    }
+}
+
+/// How the cost of a run was worked out, for whoever looks at its charge; nothing while it runs.
+pub fn calculation_of(run: &Run, rate: Option<ModelRate>) -> Option<AnyView> {
+    let end = End::of(run)?;
+    Some(calculation(run, &end, rate).into_any())
 }
 
 fn ended(run: &Run, end: End, rate: Option<ModelRate>, zone: &str) -> impl IntoView + use<> {

@@ -127,7 +127,7 @@ impl Balance {
     }
 
     /// The balance with one entry applied; `None` for a book of the platform, or out of range.
-    fn with(mut self, book: Book, amount: Usd) -> Option<Balance> {
+    pub fn with(mut self, book: Book, amount: Usd) -> Option<Balance> {
         let field = match book {
             Book::Paid => &mut self.paid,
             Book::Bonus => &mut self.bonus,

@@ -246,6 +246,7 @@ async fn forget_account(tx: &mut Tx, server: &Server, account_id: &AccountId) ->
         "delete from notice_preference where account_id = $1",
         "delete from notice where account_id = $1",
         "delete from budget where account_id = $1",
+        "delete from advice_dismissal where account_id = $1",
         "update api_key set name = 'deleted' where account_id = $1",
         "update invoice set page_url = null, pdf_url = null where account_id = $1",
         "update trial_appeal set reason = '' where account_id = $1",

@@ -17,6 +17,7 @@ use domain::funding::choose;
 use domain::id::{ExecutionId, ModelId, SkillId};
 use domain::quote::Quote;
 use domain::route::offered;
+use domain::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -86,11 +87,31 @@ fn quote_json(quote: &Quote) -> Value {
     json
 }
 
-/// `GET /v1/balance`
-pub async fn balance(State(server): State<Server>, headers: HeaderMap) -> Response {
+/// The moment whose balance is asked for.
+#[derive(Debug, Deserialize)]
+pub struct BalanceQuery {
+    /// Such as `2026-11-24T12:00:00Z`; without it, now.
+    at: Option<String>,
+}
+
+/// `GET /v1/balance?at=`: what the account has, or had at any moment.
+pub async fn balance(State(server): State<Server>, headers: HeaderMap, Query(query): Query<BalanceQuery>) -> Response {
     answer(&server, async {
         let who = caller(&server, &headers).await?;
-        let balance = ledger::load_balance(&server, &who.account_id).await?;
+        let balance = match query.at {
+            None => ledger::load_balance(&server, &who.account_id).await?,
+            Some(text) => {
+                let at: jiff::Timestamp = text.parse().map_err(|_| {
+                    Denial::invalid(
+                        "at",
+                        "is no moment",
+                        "Write it like 2026-11-24T12:00:00Z, or leave it out for now.",
+                    )
+                })?;
+                let at = Timestamp::from_micros(at.as_microsecond());
+                ledger::load_balance_at(&server, &who.account_id, at).await?
+            }
+        };
         let ledger::Balance { paid, bonus, promotional, trial, held, .. } = balance;
         Ok(json!({
             "spendable": balance.spendable(),

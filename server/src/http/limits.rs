@@ -29,6 +29,8 @@ pub struct Limits {
     invite_account: Limit<AccountId>,
     invite_email: Limit<Email>,
     code: Limit<UserId>,
+    redeem_user: Limit<UserId>,
+    redeem_network: Limit<Network>,
 }
 
 /// A limit by network, by e-mail from one network, and by e-mail.
@@ -81,6 +83,8 @@ impl Limits {
             invite_account: Limit::new(clock, 50, 60),
             invite_email: Limit::new(clock, 5, 1_800),
             code: Limit::new(clock, 10, 60),
+            redeem_user: Limit::new(clock, 10, 60),
+            redeem_network: Limit::new(clock, from_one_network(30), 60),
         }
     }
 
@@ -97,6 +101,12 @@ impl Limits {
     /// Counts a try of a second factor's code, after the password was right.
     pub fn check_code(&self, user_id: &UserId) -> Result<(), Denial> {
         self.code.check(user_id.clone())
+    }
+
+    /// Counts a try to use a code that gives credit.
+    pub fn check_redeem(&self, user_id: &UserId, ip: IpAddr) -> Result<(), Denial> {
+        self.redeem_network.check(Network::of(ip))?;
+        self.redeem_user.check(user_id.clone())
     }
 
     /// Counts an invitation; each sends a mail to somebody who did not ask for it.

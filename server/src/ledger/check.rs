@@ -283,6 +283,25 @@ const INVARIANTS: &[(&str, &str)] = &[
           limit 100",
     ),
     (
+        "code_gave_once_for_each_use",
+        "select 'code_use ' || u.code_use_id, 'its credit was not given as promised'
+           from code_use u
+           join credit_code c on c.code_id = u.code_id
+           left join posting p on p.idempotency_key = 'grant:code:' || u.code_use_id || ':promotional'
+                              and p.account_id = u.account_id
+          where coalesce(p.change_nanos, 0) <> c.amount_nanos
+          limit 100",
+    ),
+    (
+        "code_counts_its_uses",
+        "select 'credit_code ' || c.code_id, 'counts ' || c.uses || ' uses, there are ' || count(u.code_use_id)
+           from credit_code c
+           left join code_use u on u.code_id = c.code_id
+          group by c.code_id, c.uses
+         having c.uses <> count(u.code_use_id)
+          limit 100",
+    ),
+    (
         "usage_is_the_sum_of_runs",
         "select 'usage_hour ' || coalesce(u.account_id, x.account_id) || ' ' || coalesce(u.hour, x.hour) || ' '
                 || coalesce(u.model_id, x.model_id),

@@ -22,7 +22,10 @@ pub use expiry::expire_due;
 pub use give_up::{forget_texts, give_up};
 pub use grant::{Grant, grant, open_account};
 pub use run::{Ended, Started};
-pub use statement::{StatementRow, list_statement, load_balance, load_balance_at};
+pub use statement::{
+    Expiring, Line, LineFilter, LineRun, LotPart, OpenLine, cut, list_expiring, list_lines, list_lines_between,
+    load_balance, load_balance_at, load_balance_until, load_line, load_total_until,
+};
 
 use crate::clock::Clock;
 use crate::db::Db;

@@ -233,6 +233,7 @@ async fn insert_receipt(tx: &mut Tx, server: &Server, row: &PurchaseRow) -> Resu
         pack: format!("{} of credit", purchase.amount),
         price: purchase.price,
         credits: purchase.amount.saturating_add(purchase.bonus),
+        bonus: purchase.bonus,
         paid_at: server.clock.now(),
         purchase_id: purchase.purchase_id.clone(),
     };

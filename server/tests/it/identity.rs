@@ -327,6 +327,7 @@ async fn a_mail_waits_for_its_server_and_says_what_was_bought() {
             pack: "$10 <pack>".to_owned(),
             price: Cents(1_150),
             credits: Usd::from_dollars(10).unwrap(),
+            bonus: Usd::from_dollars(1).unwrap(),
             paid_at: world.clock.now(),
             purchase_id: PurchaseId::new("purchase-7"),
         };
@@ -341,7 +342,13 @@ async fn a_mail_waits_for_its_server_and_says_what_was_bought() {
         run_jobs_until_idle(&server).await.unwrap();
         let mails = mailbox.take();
         assert_eq!(mails.len(), 1);
-        for part in ["Pack: $10 <pack>", "Paid: $11.50", "Credit: $10.00", "Date: 2027-01-15 08:00 UTC", "purchase-7"] {
+        for part in [
+            "Pack: $10 <pack>",
+            "Paid: $11.50",
+            "Credit: $10.00, $1.00 of it bonus",
+            "Date: 15 Jan 2027, 09:00 (Europe/Vienna)",
+            "purchase-7",
+        ] {
             assert!(mails[0].contains(part), "{part} in {}", mails[0]);
         }
         assert!(mails[0].contains("multipart/alternative") && mails[0].contains("&lt;pack&gt;"));

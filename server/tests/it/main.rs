@@ -9,8 +9,10 @@ mod shop;
 mod site;
 mod support;
 
+mod advice;
 mod api_keys;
 mod catalogue;
+mod code;
 mod deletion;
 mod execution;
 mod funding;
@@ -31,6 +33,7 @@ mod rates;
 mod second_factor;
 mod sessions;
 mod settings;
+mod statement;
 mod streaming;
 mod trial;
 mod vault_rotate;

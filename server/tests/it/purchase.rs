@@ -34,7 +34,10 @@ async fn paying_grants_credit_and_bonus_once_with_a_receipt() {
         );
         let balance = ledger::load_balance(&shop.server, &shop.buyer.account_id).await.unwrap();
         assert_eq!((balance.paid, balance.bonus), (purchase.amount, purchase.bonus));
-        let statement = ledger::list_statement(&shop.server, &shop.buyer.account_id, None, None, 10).await.unwrap();
+        let statement =
+            ledger::list_lines(&shop.server, &shop.buyer.account_id, &ledger::LineFilter::default(), None, 10)
+                .await
+                .unwrap();
         let lines: Vec<_> = statement.iter().map(|row| (row.memo.as_str(), row.balance_after.to_string())).collect();
         assert_eq!(
             lines,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::each_database;
 use domain::ledger::GrantKind;
-use server::ledger::{Grant, HoldState, expire_due, list_statement, load_balance, load_balance_at};
+use server::ledger::{Grant, HoldState, LineFilter, expire_due, list_lines, load_balance, load_balance_at};
 use server::on_tx;
 
 #[tokio::test]
@@ -23,15 +23,17 @@ async fn a_run_is_held_captured_and_on_the_statement() {
         // Bonus burns before paid.
         assert_eq!((finished.balance.bonus, finished.balance.paid), (Usd::ZERO, ten.saturating_sub(nanos(98))));
 
-        let statement = list_statement(&world.server, &account, None, None, 10).await.unwrap();
+        let all = LineFilter::default();
+        let statement = list_lines(&world.server, &account, &all, None, 10).await.unwrap();
         let lines: Vec<(&str, i64)> = statement.iter().map(|row| (row.memo.as_str(), row.change.nanos())).collect();
         assert_eq!(lines, [("PRD on haiku", -105), ("Bought credit", ten.nanos()), ("Bought credit", 7)]);
         assert_eq!(statement[0].balance_after, finished.balance.total());
         assert_eq!(statement[0].reference.as_deref(), Some("run"));
-        let older = list_statement(&world.server, &account, None, Some(&statement[0].posting_id), 1).await.unwrap();
+        let older = list_lines(&world.server, &account, &all, Some(statement[0].seq), 1).await.unwrap();
         assert_eq!(older, statement[1..2]);
         let before = load_balance_at(&world.server, &account, START).await.unwrap();
-        assert_eq!(before, ten.saturating_add(nanos(7)));
+        assert_eq!((before.paid, before.bonus, before.held), (ten.saturating_sub(nanos(493)), Usd::ZERO, nanos(500)));
+        assert_eq!(before.total(), ten.saturating_add(nanos(7)));
         assert_clean(world.db()).await;
     })
     .await;
