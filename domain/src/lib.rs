@@ -4,6 +4,7 @@
 //! function. Never here: async, I/O, the clock, randomness, the environment.
 
 pub mod advice;
+pub mod alert;
 pub mod calculator;
 pub mod catalogue;
 pub mod code;
@@ -12,6 +13,7 @@ pub mod downgrade;
 pub mod entitlement;
 pub mod execution;
 pub mod explain;
+pub mod forecast;
 pub mod funding;
 pub mod id;
 pub mod key;

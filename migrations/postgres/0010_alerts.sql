@@ -146,6 +146,8 @@ create table webhook_delivery (
     constraint webhook_delivery_ends_once check ((state = 'open') = (ended_at is null))
 );
 create index webhook_delivery_due on webhook_delivery (next_at) where state = 'open';
+create index webhook_delivery_open on webhook_delivery (webhook_id) where state = 'open';
+create index webhook_delivery_old on webhook_delivery (ended_at) where ended_at is not null;
 create index webhook_delivery_log on webhook_delivery (webhook_id, delivery_id);
 
 -- One try: when, what was answered (nothing, when nobody answered), and in how long.

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod advice;
+pub mod alert;
 pub mod allowance;
 pub mod api_key;
 pub mod catalogue;
@@ -37,6 +38,7 @@ pub mod trial;
 pub mod usage;
 pub mod usage_mirror;
 pub mod vault;
+pub mod webhook_out;
 
 use arc_swap::ArcSwap;
 use clock::Clock;
@@ -70,6 +72,8 @@ pub struct Parts {
     pub api_callers: api_key::Callers,
     /// Woken when a job was inserted that somebody waits for.
     pub wake_jobs: Notify,
+    /// Woken when a message to a webhook was inserted that somebody waits for.
+    pub webhook_wake: Notify,
     pub stripe: stripe::Client,
     /// Seals and opens the users' keys of providers.
     pub vault: vault::Vault,
@@ -113,6 +117,7 @@ impl Server {
             mailer: mail::Mailer::default(),
             api_callers: api_key::Callers::default(),
             wake_jobs: Notify::new(),
+            webhook_wake: Notify::new(),
             tasks: Tasks::default(),
             config,
             db,
@@ -124,6 +129,7 @@ impl Server {
     pub fn run_background(&self) {
         self.tasks.spawn(job::work(self.clone()));
         self.tasks.spawn(periodic::work(self.clone()));
+        self.tasks.spawn(webhook_out::work(self.clone()));
     }
 
     /// Stops background work, waits for runs that stream, and closes the database.

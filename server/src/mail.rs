@@ -11,9 +11,8 @@ use crate::error::{Error, Result};
 use crate::job::{self, Job, NewJob};
 use crate::member;
 use crate::notice::{self, Recipient};
-use crate::subscription::News;
 use domain::catalogue::TrialKind;
-use domain::id::{AccountId, EmailChangeId, InvitationId, PurchaseId, UserId};
+use domain::id::{EmailChangeId, InvitationId, PurchaseId, UserId};
 use domain::money::{Cents, Usd};
 use domain::time::Timestamp;
 use domain::trial::AppealState;
@@ -65,8 +64,6 @@ pub enum Mail {
         paid_at: Timestamp,
         purchase_id: PurchaseId,
     },
-    /// A plan's payment failed, was made good, or was given up.
-    PlanNews { user_id: UserId, account_id: AccountId, news: News },
     /// Something that the people of an account should know.
     Notice(Recipient),
 }
@@ -174,10 +171,6 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
             Some(user) => receipt(server, &user, mail).map(|letter| (user.email, letter)),
             None => None,
         },
-        Mail::PlanNews { user_id, account_id: _, news } => {
-            let user = account::load_user(server, user_id).await?;
-            user.map(|user| (user.email, plan_news(server, *news)))
-        }
         Mail::Notice(recipient) => notice::letter(server, recipient).await?,
     })
 }
@@ -330,44 +323,6 @@ fn receipt(server: &Server, user: &User, mail: &Mail) -> Option<Letter> {
         button: Some(("See the purchase", SecretString::from(address))),
         closing: "Purchased credit never expires; what is unused can be refunded.",
     })
-}
-
-fn plan_news(server: &Server, news: News) -> Letter {
-    let days = server.catalogue.load().grace.past_due_days;
-    let (subject, text, closing) = match news {
-        News::PaymentFailed => (
-            "Your Tokenbank plan could not be paid",
-            format!(
-                "The payment for your plan was declined. Your plan stays as it is for {days} days; Stripe tries the card again \
-                 by itself. Change the card, or pay now, on the page of your plan."
-            ),
-            "Nothing is lost: credit, keys and runs stay.",
-        ),
-        News::Suspended => (
-            "Your Tokenbank plan is suspended",
-            "The payment for your plan is still missing, so your account has the limits of the free plan for now. It gets its plan \
-             back as soon as the invoice is paid."
-                .to_owned(),
-            "Credit that you bought can be spent as before.",
-        ),
-        News::InOrderAgain => (
-            "Your Tokenbank plan is paid",
-            "Thank you. The payment for your plan arrived, and everything is in order.".to_owned(),
-            "The receipt is on the page of your plan.",
-        ),
-        News::Ended => (
-            "Your Tokenbank plan has ended",
-            "Your account is on the free plan now. You can choose a plan again at any time.".to_owned(),
-            "Credit that you bought never expires.",
-        ),
-    };
-    Letter {
-        subject: subject.to_owned(),
-        paragraphs: vec![text],
-        facts: Vec::new(),
-        button: Some(("See your plan", SecretString::from(format!("{}/plan", server.config.public_url)))),
-        closing,
-    }
 }
 
 fn trial_ends(server: &Server, kind: TrialKind, ends_at: Timestamp) -> Letter {

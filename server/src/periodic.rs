@@ -2,7 +2,8 @@
 //! Does not own: the sweeps themselves. Invariant: each is safe to run on several nodes at once.
 
 use crate::{
-    Server, account, catalogue, job, ledger, purchase, rate, session, stripe, subscription, trial, usage_mirror,
+    Server, account, alert, catalogue, job, ledger, purchase, rate, session, stripe, subscription, trial, usage_mirror,
+    webhook_out,
 };
 use std::future::Future;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub async fn work(server: Server) {
         every(&server, Duration::from_secs(600), "tell the meter", || async {
             usage_mirror::mirror(&server).await.map(drop)
         }),
+        every(&server, Duration::from_secs(15), "look at alerts", || async { alert::sweep(&server).await.map(drop) }),
+        every(&server, Duration::from_secs(3_600), "forget old deliveries", || webhook_out::forget_old(&server)),
         every(&server, Duration::from_secs(600), "sweep sessions", || session::sweep_expired(&server)),
         every(&server, Duration::from_secs(60), "reload rates", || rate::refresh(&server)),
         every(&server, Duration::from_secs(60), "reload the catalogue", || catalogue::refresh(&server)),

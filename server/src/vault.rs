@@ -8,7 +8,7 @@ use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use domain::id::{AccountId, ProviderKeyId, UserId};
+use domain::id::{AccountId, ProviderKeyId, UserId, WebhookId};
 use domain::provider::Provider;
 use rand::RngCore as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -47,6 +47,15 @@ pub enum Owner<'a> {
     Key(KeyRow<'a>),
     /// The key in a user's authenticator app.
     SecondFactor(&'a UserId),
+    Webhook(WebhookRow<'a>),
+}
+
+/// The secret that signs what is sent to a webhook, and which of those that followed one another.
+#[derive(Clone, Copy)]
+pub struct WebhookRow<'a> {
+    pub account_id: &'a AccountId,
+    pub webhook_id: &'a WebhookId,
+    pub key_version: i64,
 }
 
 /// An account's own key of a provider, and which of the secrets that followed one another in its row.
@@ -243,6 +252,10 @@ fn bound(owner: Owner<'_>, what: &str, master_version: i64) -> Vec<u8> {
             vec![row.account_id.as_str(), row.provider.as_str(), row.key_id.as_str(), &key_version]
         }
         Owner::SecondFactor(user_id) => vec!["second factor", user_id.as_str()],
+        Owner::Webhook(row) => {
+            key_version = row.key_version.to_string();
+            vec!["webhook", row.account_id.as_str(), row.webhook_id.as_str(), &key_version]
+        }
     };
     for part in std::iter::once(what).chain(parts).chain(std::iter::once(master_version.as_str())) {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());

@@ -17,7 +17,7 @@ use crate::db::Tx;
 use crate::error::Result;
 use crate::job::{self, Job, NewJob};
 use crate::mail::{self, Mail};
-use crate::{Server, on_tx};
+use crate::{Server, on_tx, webhook_out};
 use domain::id::{AccountId, NoticeId, UserId};
 use domain::member::Role;
 pub use domain::notice::{DisputeNews, Notice, NoticeKind, PlanPaymentNews};
@@ -84,6 +84,7 @@ pub async fn tell(server: &Server, notice_id: &NoticeId) -> Result<()> {
             mail::send_later(&mut tx, &server.clock, Mail::Notice(recipient)).await?;
         }
     }
+    webhook_out::enqueue(&mut tx, server, (&account_id, notice_id), &notice).await?;
     tx.commit().await?;
     server.wake_jobs.notify_one();
     Ok(())

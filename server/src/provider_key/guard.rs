@@ -1,4 +1,5 @@
-//! Owns: which addresses a user's base URL may lead to: resolved once, checked, and pinned for the request.
+//! Owns: which addresses a URL of a user's (their Ollama, their webhook) may lead to: resolved once, checked, and pinned for
+//! the request.
 //! Invariant: metadata and link-local are never reached, private ranges only where the operator allows it (field failure
 //! 15); what was checked is what is connected to, so a name that changes its mind leads nowhere else.
 
@@ -11,16 +12,21 @@ use std::time::Duration;
 
 /// A client that reaches the address of `url` alone, and the address.
 pub async fn client_for(server: &Server, url: &str) -> Result<(reqwest::Client, Url)> {
+    client_for_one_like(server, url, "Write only where it is, such as https://ollama.example.com.").await
+}
+
+/// The same; `remedy` shows how such an address is written.
+pub async fn client_for_one_like(server: &Server, url: &str, remedy: &str) -> Result<(reqwest::Client, Url)> {
     let invalid = |problem: &str, remedy: &str| Error::from(Denial::invalid("url", problem, remedy));
-    let url = Url::parse(url).map_err(|_| invalid("This is no address", "Write it as https://ollama.example.com."))?;
+    let url = Url::parse(url).map_err(|_| invalid("This is no address", remedy))?;
     if !matches!(url.scheme(), "https" | "http") || !url.username().is_empty() || url.password().is_some() {
         return Err(invalid("Only http:// and https:// without a password in it", "Put a token in its own field."));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(invalid("An address with ? or #", "Write only where it is, such as https://ollama.example.com."));
+        return Err(invalid("An address with ? or #", remedy));
     }
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return Err(invalid("An address without a host", "Write it as https://ollama.example.com."));
+        return Err(invalid("An address without a host", remedy));
     };
     let host = host.trim_matches(['[', ']']).to_owned();
     let found = tokio::time::timeout(Duration::from_secs(5), tokio::net::lookup_host((host.as_str(), port)));

@@ -4,7 +4,7 @@
 
 mod check;
 mod choose;
-mod guard;
+pub(crate) mod guard;
 mod rotate;
 
 pub use check::{Checked, check_key, judge};

@@ -1,10 +1,10 @@
-//! Owns: `vault rotate`: wrapping every data key anew, of provider keys and of second factors, while others open and save.
+//! Owns: `vault rotate`: wrapping every data key anew, of provider keys, second factors and webhooks, while others open and save.
 //! Invariant: each row is opened by what it says, before, during and after; an interrupted rotation is simply run again.
 
 use crate::account::reseal_second_factor;
 use crate::error::Result;
 use crate::vault::{KeyRow, Owner, Sealed};
-use crate::{Server, on_read, on_tx};
+use crate::{Server, on_read, on_tx, webhook_out};
 use domain::id::{AccountId, ProviderKeyId, UserId};
 
 /// Rows that are changed in one transaction.
@@ -45,6 +45,7 @@ pub async fn rotate(server: &Server, at_most: u64, mut on_batch: impl FnMut(u64)
     }
     if done.wrapped < at_most {
         done.wrapped += rotate_second_factors(server, &mut done.failed).await?;
+        done.wrapped += webhook_out::rewrap_all(server, &mut done.failed).await?;
         on_batch(done.wrapped);
     }
     Ok(done)
@@ -56,8 +57,10 @@ pub async fn count_old(server: &Server) -> Result<(i64, i64)> {
     Ok(on_read!(&server.db, conn => {
         sqlx::query_as(
             "select (select count(*) from provider_key where deleted_at is null and master_version < $1)
-                    + (select count(*) from second_factor where coalesce(master_version, 0) < $1),
-                    (select count(*) from provider_key where deleted_at is null) + (select count(*) from second_factor)",
+                    + (select count(*) from second_factor where coalesce(master_version, 0) < $1)
+                    + (select count(*) from webhook where deleted_at is null and (master_version < $1 or former_master < $1)),
+                    (select count(*) from provider_key where deleted_at is null) + (select count(*) from second_factor)
+                    + (select count(*) from webhook where deleted_at is null)",
         )
         .bind(newest)
         .fetch_one(conn)

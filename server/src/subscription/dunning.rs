@@ -1,30 +1,15 @@
 //! Owns: what people are told when a plan's payment fails, is suspended for it, is in order again, or is over.
-//! Does not own: the words of the mail (`mail`), or trying again to take the money: Stripe does that.
+//! Does not own: the words (`domain::notice`), or trying again to take the money: Stripe does that.
 //! Invariant: each is told once, in the transaction that stores it.
 
 use crate::Server;
 use crate::db::Tx;
 use crate::error::Result;
-use crate::mail::{self, Mail};
+use crate::notice::{self, Notice, PlanPaymentNews};
 use crate::on_tx;
 use crate::stripe::plan::SubscriptionId;
-use domain::id::{AccountId, UserId};
+use domain::id::AccountId;
 use domain::subscription::{Standing, SubscriptionStatus};
-use serde::{Deserialize, Serialize};
-
-/// Something that the people who pay should know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum News {
-    /// A renewal could not be paid; the plan stays for the time of grace.
-    PaymentFailed,
-    /// It was not paid in time: the account has the limits of those who pay nothing.
-    Suspended,
-    /// It was paid after all.
-    InOrderAgain,
-    /// The subscription is over.
-    Ended,
-}
 
 domain::text_enum! {
     /// How an account stands, as its people were told.
@@ -51,18 +36,18 @@ impl Told {
     }
 
     /// What is new for somebody who was told `self`.
-    const fn news(self, now: Told) -> Option<News> {
+    const fn news(self, now: Told) -> Option<PlanPaymentNews> {
         match (self, now) {
-            (Told::InOrder | Told::Suspended | Told::Nothing, Told::Grace) => Some(News::PaymentFailed),
-            (Told::InOrder | Told::Grace | Told::Nothing, Told::Suspended) => Some(News::Suspended),
-            (Told::Grace | Told::Suspended, Told::InOrder) => Some(News::InOrderAgain),
-            (Told::InOrder | Told::Grace | Told::Suspended, Told::Ended) => Some(News::Ended),
+            (Told::InOrder | Told::Suspended | Told::Nothing, Told::Grace) => Some(PlanPaymentNews::Failed),
+            (Told::InOrder | Told::Grace | Told::Nothing, Told::Suspended) => Some(PlanPaymentNews::Suspended),
+            (Told::Grace | Told::Suspended, Told::InOrder) => Some(PlanPaymentNews::InOrderAgain),
+            (Told::InOrder | Told::Grace | Told::Suspended, Told::Ended) => Some(PlanPaymentNews::Ended),
             (_, Told::Nothing | Told::InOrder | Told::Grace | Told::Suspended | Told::Ended) => None,
         }
     }
 }
 
-/// Writes to everyone who pays for the account, if there is news for them; answers what they had been told. Within the caller's transaction, which has
+/// Raises a notice for everyone who pays for the account, if there is news for them; answers what they had been told. Within the caller's transaction, which has
 /// just written the row and so keeps others from telling the same.
 pub(super) async fn tell(
     tx: &mut Tx,
@@ -90,21 +75,9 @@ pub(super) async fn tell(
             .map(drop)
     })?;
     let Some(news) = before.news(now) else { return Ok(before) };
-    let people: Vec<UserId> = on_tx!(&mut *tx, conn => {
-        sqlx::query_scalar(
-            "select   user_id
-             from     member
-             where    account_id = $1 and role in ('owner', 'billing')
-             order by user_id
-             limit    20",
-        )
-        .bind(account_id)
-        .fetch_all(conn)
-        .await
-    })?;
-    for user_id in people {
-        let mail = Mail::PlanNews { user_id, account_id: account_id.clone(), news };
-        mail::send_later(tx, &server.clock, mail).await?;
-    }
+    let notice = Notice::PlanPayment { news, grace_days: server.catalogue.load().grace.past_due_days };
+    // Told as often as it happens; the row above keeps others from telling the same.
+    let key = format!("plan_payment:{subscription_id}:{now}:{}", server.clock.now().micros());
+    notice::raise(tx, &server.clock, account_id, &notice, &key).await?;
     Ok(before)
 }

@@ -18,7 +18,6 @@ mod seat;
 pub use apply::{Applied, apply_checkout, refresh, refresh_customer};
 pub use change::{Preview, Proposal, load_preview, propose, propose_trial};
 pub use confirm::confirm;
-pub use dunning::News;
 pub use invoice::{StoredInvoice, list_invoices};
 pub(crate) use load::CurrentRow;
 pub use load::{Live, PlanView, load_current, load_refusal, load_standing, load_view};

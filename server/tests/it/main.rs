@@ -10,6 +10,7 @@ mod site;
 mod support;
 
 mod advice;
+mod alert;
 mod api_keys;
 mod catalogue;
 mod code;
@@ -38,3 +39,4 @@ mod streaming;
 mod trial;
 mod vault_rotate;
 mod webhook;
+mod webhook_out;
