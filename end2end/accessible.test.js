@@ -23,6 +23,8 @@ const PUBLIC = [
   '/invitation?token=none',
   '/sign-in/code',
   '/confirm-email?token=none',
+  '/unsubscribe?token=none',
+  '/unsubscribe?done=1',
   '/nothing-here',
 ];
 const CONSOLE = [
@@ -42,6 +44,9 @@ const CONSOLE = [
   '/settings',
   '/settings/delete',
   '/settings/second-factor',
+  '/settings/webhooks',
+  '/alerts',
+  '/alerts/settings',
   '/settings/delete-user',
 ];
 

@@ -1,6 +1,7 @@
 //! Owns: the document around every page, and which address shows which page.
 
 use crate::asset;
+use crate::page::alerts::{AlertSettingsPage, AlertsPage};
 use crate::page::bought::BoughtPage;
 use crate::page::calculator::CalculatorPage;
 use crate::page::confirm_email::ConfirmEmailPage;
@@ -29,8 +30,10 @@ use crate::page::statement::line::LinePage;
 use crate::page::tasks::{TaskPage, TasksPage};
 use crate::page::team::TeamPage;
 use crate::page::terms::TermsPage;
+use crate::page::unsubscribe::UnsubscribePage;
 use crate::page::usage::UsagePage;
 use crate::page::verify_email::VerifyEmailPage;
+use crate::page::webhooks::{WebhookPage, WebhooksPage};
 use crate::theme::Theme;
 use crate::visitor;
 use leptos::config::LeptosOptions;
@@ -40,8 +43,19 @@ use leptos_router::components::{FlatRoutes, Route, Router};
 use leptos_router::path;
 
 /// The addresses that need somebody to be signed in.
-const CONSOLE: [&str; 10] =
-    ["/overview", "/tasks", "/runs", "/credits", "/keys", "/limits", "/plan", "/usage", "/team", "/settings"];
+const CONSOLE: [&str; 11] = [
+    "/alerts",
+    "/overview",
+    "/tasks",
+    "/runs",
+    "/credits",
+    "/keys",
+    "/limits",
+    "/plan",
+    "/usage",
+    "/team",
+    "/settings",
+];
 
 /// Whether a path belongs to the console.
 pub fn is_console(path: &str) -> bool {
@@ -118,6 +132,11 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/usage/:execution") view=ExecutionPage />
                 <Route path=path!("/team") view=TeamPage />
                 <Route path=path!("/settings") view=SettingsPage />
+                <Route path=path!("/settings/webhooks") view=WebhooksPage />
+                <Route path=path!("/settings/webhooks/:id") view=WebhookPage />
+                <Route path=path!("/alerts") view=AlertsPage />
+                <Route path=path!("/alerts/settings") view=AlertSettingsPage />
+                <Route path=path!("/unsubscribe") view=UnsubscribePage />
                 <Route path=path!("/settings/second-factor") view=SecondFactorPage />
                 <Route path=path!("/sign-in/code") view=SignInCodePage />
                 <Route path=path!("/settings/delete") view=DeleteAccountPage />

@@ -3,8 +3,9 @@
 //! layer, which the binary puts around both.
 
 use crate::page::{
-    accounts, confirm_email, credits, delete, explained, given, invitation, keys, limits, plan, plan_change,
-    reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team, verify_email,
+    accounts, alerts, confirm_email, credits, delete, explained, given, invitation, keys, limits, plan, plan_change,
+    reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team, unsubscribe, verify_email,
+    webhooks,
 };
 use crate::post::Refused;
 use crate::visitor::{Visitor, origin};
@@ -36,6 +37,11 @@ pub fn router(server: Server) -> Router {
         .route("/confirm-email", form(confirm_email::submit))
         .route("/team", form(team::submit))
         .route("/settings", form(settings::submit))
+        .route("/settings/webhooks", form(webhooks::submit))
+        .route("/settings/webhooks/{id}", form(webhooks::submit_one))
+        .route("/alerts", form(alerts::submit))
+        .route("/alerts/settings", form(alerts::submit_settings))
+        .route("/unsubscribe", form(unsubscribe::submit))
         .route("/settings/second-factor", form(second_factor::submit))
         .route("/sign-in/code", form(second_factor::submit_code))
         .route("/settings/delete", form(delete::submit))

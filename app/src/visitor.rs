@@ -27,6 +27,8 @@ pub struct Visitor {
     pub spendable: Option<Usd>,
     /// How the account's plan stands, if it pays for one.
     pub standing: Option<Standing>,
+    /// What they were told in this account and have not read, for the console.
+    pub unread: u64,
     /// The accounts they belong to, for the console.
     pub accounts: Vec<Membership>,
     pub theme: Theme,
@@ -39,6 +41,12 @@ impl Visitor {
     pub fn mailbox(&self) -> Option<String> {
         let config = &self.server.config;
         config.demo.then(|| format!("{}/mailbox", origin(&config.stripe.api_url)))
+    }
+
+    /// In the demo, a page that takes messages to webhooks and shows them.
+    pub fn receiver(&self) -> Option<String> {
+        let config = &self.server.config;
+        config.demo.then(|| format!("{}/receiver", origin(&config.stripe.api_url)))
     }
 
     /// The path of this page, without its query.
@@ -87,9 +95,13 @@ pub async fn load(
         Some(user) if shell::is_console(request.uri().path()) => list_accounts(&server, &user.user_id).await?,
         Some(_) | None => Vec::new(),
     };
+    let unread = match &user {
+        Some(user) if shell::is_console(request.uri().path()) => server::notice::count_unread(&server, user).await?,
+        Some(_) | None => 0,
+    };
     let theme = Theme::from_headers(request.headers());
     let address = request.uri().path_and_query().map_or("/", |address| address.as_str()).to_owned();
-    let visitor = Visitor { server, session, user, spendable, standing, accounts, theme, address };
+    let visitor = Visitor { server, session, user, spendable, standing, unread, accounts, theme, address };
     request.extensions_mut().insert(visitor);
     Ok(next.run(request).await)
 }

@@ -3,6 +3,7 @@
 use crate::html::{escape, money, page};
 use crate::mailbox;
 use crate::provider::{self, Rule};
+use crate::receiver;
 use crate::stripe::delivery::{self, WebhookMode};
 use crate::stripe::{self, ApiFault, PayOutcome};
 use crate::world::World;
@@ -54,6 +55,9 @@ fn router(world: World) -> Router {
         .route("/ollama/api/tags", get(provider::keys::ollama))
         .route("/mailbox", get(mailbox::page::list))
         .route("/mailbox/{id}", get(mailbox::page::show))
+        .route("/receiver", get(receiver::show).post(receiver::accept))
+        .route("/receiver/{status}", post(receiver::accept_with))
+        .route("/control/received", get(receiver::list))
         .route("/control/mail", get(list_mail))
         .route("/control/requests", get(list_requests))
         .route("/control/events", get(list_events))

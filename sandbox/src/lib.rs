@@ -10,6 +10,7 @@ mod control;
 mod html;
 mod mailbox;
 mod provider;
+mod receiver;
 mod stripe;
 mod task;
 mod world;
@@ -78,6 +79,7 @@ pub async fn start(options: Options) -> std::io::Result<Sandbox> {
         stripe: stripe::Stripe::new(),
         providers: provider::Providers::new(options.seed, options.pace),
         mailbox: mailbox::Mailbox::default(),
+        receiver: receiver::Receiver::default(),
     });
     let sandbox = Sandbox { base_url, smtp_addr, world: world.clone() };
     if let Some((url, secret)) = options.webhook {

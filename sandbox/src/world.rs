@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::mailbox::Mailbox;
 use crate::provider::Providers;
+use crate::receiver::Receiver;
 use crate::stripe::Stripe;
 use crate::task::Tasks;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub struct Parts {
     pub stripe: Stripe,
     pub providers: Providers,
     pub mailbox: Mailbox,
+    pub receiver: Receiver,
 }
 
 impl Parts {
@@ -31,5 +33,6 @@ impl Parts {
         self.stripe.reset();
         self.providers.reset();
         self.mailbox.reset();
+        self.receiver.reset();
     }
 }

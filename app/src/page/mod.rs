@@ -1,6 +1,7 @@
 //! The pages, one file each: what a page asks the server for, then its picture, then its form's answer.
 
 pub mod accounts;
+pub mod alerts;
 pub mod bought;
 pub mod calculator;
 pub mod confirm_email;
@@ -29,5 +30,7 @@ pub mod statement;
 pub mod tasks;
 pub mod team;
 pub mod terms;
+pub mod unsubscribe;
 pub mod usage;
 pub mod verify_email;
+pub mod webhooks;

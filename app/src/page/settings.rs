@@ -37,6 +37,7 @@ pub fn SettingsPage() -> impl IntoView {
                 {email_part(&user, &refused.of("email"))}
                 {password_part(&refused.of("password"))}
                 {second_factor_part(&second_factor)}
+                {alerts_part()}
                 {sessions_part(sessions, &user.time_zone)}
                 {accounts_part(accounts, &user, &refused.of("open"))}
                 {delete_part(&user)}
@@ -202,6 +203,21 @@ fn second_factor_part(second_factor: &SecondFactor) -> AnyView {
         </p>
     };
     part("second-factor", "Your second factor", text, control.into_any())
+}
+
+fn alerts_part() -> AnyView {
+    let text = "Budgets, what you are told, and where programs are told.".into_any();
+    let links = view! {
+        <p class="flex flex-wrap gap-3">
+            <a class="button" href="/alerts/settings">
+                "Budgets and preferences"
+            </a>
+            <a class="button" href="/settings/webhooks">
+                "Webhooks"
+            </a>
+        </p>
+    };
+    part("alerts", "Alerts and webhooks", text, links.into_any())
 }
 
 fn sessions_part(sessions: Vec<SignedIn>, zone: &str) -> AnyView {

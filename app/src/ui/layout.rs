@@ -23,6 +23,8 @@ pub enum Section {
     Keys,
     Team,
     Settings,
+    /// At the top, beside the balance; not in the rail, which is full on a phone.
+    Alerts,
 }
 
 impl Section {
@@ -47,6 +49,7 @@ impl Section {
             Section::Keys => ("Keys", "/keys", Glyph::Key),
             Section::Team => ("Team", "/team", Glyph::Team),
             Section::Settings => ("Settings", "/settings", Glyph::Settings),
+            Section::Alerts => ("Alerts", "/alerts", Glyph::Bell),
         }
     }
 }
@@ -104,7 +107,8 @@ where
                                 <LiveBalance spendable=spendable />
                             </a>
                         }
-                    })} {user.as_ref().map(|user| account_menu(user, &visitor))} {theme_menu(&visitor)}
+                    })} {visitor.user.is_some().then(|| alerts_link(section, visitor.unread))}
+                {user.as_ref().map(|user| account_menu(user, &visitor))} {theme_menu(&visitor)}
                 {user.map(|user| user_menu(&user))}
             </header>
             <main class="console-main" id="content" tabindex="-1">
@@ -205,6 +209,24 @@ fn rail_link(entry: Section, section: Section, visitor: &Visitor) -> AnyView {
                 {label}
             </a>
         </li>
+    }
+    .into_any()
+}
+
+/// The way to what the account was told, with a mark while something is unread.
+fn alerts_link(section: Section, unread: u64) -> AnyView {
+    let label = match unread {
+        0 => "Alerts".to_owned(),
+        100.. => "Alerts, 100 or more new".to_owned(),
+        many => format!("Alerts, {many} new"),
+    };
+    let shown = if unread >= 100 { "99+".to_owned() } else { unread.to_string() };
+    let current = (section == Section::Alerts).then_some("true");
+    view! {
+        <a class="button button-quiet relative px-2" href="/alerts" aria-label=label aria-current=current>
+            <Icon glyph=Glyph::Bell />
+            {(unread > 0).then(|| view! { <span class="unread" aria-hidden="true">{shown}</span> })}
+        </a>
     }
     .into_any()
 }
