@@ -34,4 +34,5 @@ pub mod statement;
 pub mod subscription;
 pub mod text_enum;
 pub mod time;
+pub mod top_up;
 pub mod trial;

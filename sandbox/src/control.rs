@@ -39,6 +39,7 @@ fn router(world: World) -> Router {
             "/checkout/{session}/authenticate",
             get(stripe::page::show_authentication).post(stripe::page::authenticate),
         )
+        .route("/authenticate/{intent}", get(stripe::authenticate::show).post(stripe::authenticate::submit))
         .route("/invoice/{invoice}", get(stripe::invoice_page::show).post(stripe::invoice_page::submit))
         .route("/invoice/{invoice}/pdf", get(stripe::invoice_page::show))
         .route("/portal/{session}", get(stripe::portal::show).post(stripe::portal::submit))
@@ -70,6 +71,7 @@ fn router(world: World) -> Router {
         .route("/control/pay", post(pay))
         .route("/control/settle", post(settle))
         .route("/control/card", post(set_card))
+        .route("/control/card-fate", post(set_card_fate))
         .route("/control/billed", get(list_billed))
         .route("/control/stripe-fault", post(set_stripe_fault))
         .route("/control/fault", post(inject))
@@ -179,6 +181,18 @@ struct NewCard {
 async fn set_card(State(world): State<World>, Json(new): Json<NewCard>) -> Json<Value> {
     stripe::set_card(&world, &new.customer, &new.card);
     done()
+}
+
+#[derive(Deserialize)]
+struct CardFate {
+    /// The kept card, `pm_…`.
+    card: String,
+    /// `pays`, `authenticate`, or a decline code.
+    word: String,
+}
+
+async fn set_card_fate(State(world): State<World>, Json(fate): Json<CardFate>) -> Json<Value> {
+    Json(json!({"done": stripe::set_card_fate(&world, &fate.card, &fate.word)}))
 }
 
 #[derive(Deserialize)]

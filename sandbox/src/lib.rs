@@ -178,6 +178,11 @@ impl Sandbox {
         stripe::set_card(&self.world, customer_id, card_number);
     }
 
+    /// What the bank says of a kept card from now on: `pays`, `authenticate`, or one of Stripe's decline codes.
+    pub fn set_card_fate(&self, method_id: &str, word: &str) -> bool {
+        stripe::set_card_fate(&self.world, method_id, word)
+    }
+
     /// Every `subscription`, `invoice` or `meter_event`, oldest first, as the API answers it.
     pub fn billed(&self, kind: &str) -> Vec<Value> {
         stripe::billed(&self.world, kind)

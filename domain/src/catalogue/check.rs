@@ -3,7 +3,7 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
-use super::file::{File, LimitsRow, ModelRow, PackRow, PlanRow, PriceRow, SkillRow, TrialRow};
+use super::file::{File, LimitsRow, ModelRow, PackRow, PlanRow, PriceRow, SkillRow, TopUpRow, TrialRow};
 use super::{TrialKind, TrialModels};
 use crate::money::BasisPoints;
 use crate::plan::Allowance;
@@ -33,6 +33,9 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     unique("skill", file.skills.iter().map(|skill| &skill.id))?;
     unique("profile", file.profiles.iter().map(|profile| &profile.id))?;
     limits(file.limits.get_ref())?;
+    if let Some(top_up) = &file.top_up {
+        check_top_up(top_up)?;
+    }
     for plan in &file.plans {
         check_plan(plan, &file.models)?;
         let first = plan.prices.get_ref().first().map(|price| price.get_ref().from.0);
@@ -92,6 +95,18 @@ fn limits(limits: &LimitsRow) -> Result<(), Problem> {
     let alerts = &limits.alert_percents;
     if !alerts.get_ref().windows(2).all(|pair| matches!(pair, [a, b] if a < b)) {
         return refuse(alerts.span(), "the shares do not rise".to_owned());
+    }
+    Ok(())
+}
+
+fn check_top_up(row: &Spanned<TopUpRow>) -> Result<(), Problem> {
+    let top_up = row.get_ref();
+    let whole = [top_up.attempts, top_up.failures_to_suspend, top_up.charges_a_month, top_up.recovery_hours];
+    if whole.contains(&0) || top_up.consent_days.is_empty() || top_up.consent_days.contains(&0) {
+        return refuse(row.span(), "a number of [top_up] is zero, so nothing could ever be charged".to_owned());
+    }
+    if top_up.charges_a_month > top_up.most_charges_a_month {
+        return refuse(row.span(), "`charges_a_month` is more than `most_charges_a_month`".to_owned());
     }
     Ok(())
 }

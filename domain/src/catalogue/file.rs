@@ -12,6 +12,7 @@ use crate::pack::{Pack, StripeFee};
 use crate::plan::{Allowance, PayPerUse, Plan, PlanLimits, PlanPrice};
 use crate::provider::Provider;
 use crate::time::Timestamp;
+use crate::top_up::TopUpLimits;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub(super) struct File {
     pub limits: Spanned<LimitsRow>,
     managed_trials: bool,
     grace: Grace,
+    pub top_up: Option<Spanned<TopUpRow>>,
     shipped_rates: RatesRow,
     #[serde(rename = "plan")]
     pub plans: Vec<PlanRow>,
@@ -72,6 +74,23 @@ pub(super) struct LimitsRow {
     low_balance: Amount,
     own_key_advice: Amount,
     pub alert_percents: Spanned<Vec<u64>>,
+}
+
+/// A file from before there was an automatic top-up has none, and means the defaults.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TopUpRow {
+    pub threshold: Amount,
+    pub cap: Amount,
+    pub charges_a_month: u32,
+    pub most_charges_a_month: u32,
+    pub consent_days: Vec<u32>,
+    pub burst_seconds: u32,
+    pub attempts: u32,
+    pub attempt_window_seconds: u32,
+    pub failure_pause_seconds: u32,
+    pub failures_to_suspend: u32,
+    pub recovery_hours: u32,
 }
 
 #[derive(Deserialize)]
@@ -209,6 +228,7 @@ impl File {
             trials: self.trials.into_iter().map(TrialRow::into_trial).collect(),
             managed_trials: self.managed_trials,
             grace: self.grace,
+            top_up: self.top_up.map_or_else(TopUpLimits::default, |row| row.into_inner().into_limits()),
             models: self.models.into_iter().map(ModelRow::into_model).collect(),
             skills: self.skills.into_iter().map(SkillRow::into_skill).collect(),
             profiles: self.profiles.into_iter().map(ProfileRow::into_profile).collect(),
@@ -226,6 +246,24 @@ impl File {
                 effective_at: self.shipped_rates.effective_at.0,
                 checked_at: self.shipped_rates.checked_at.0,
             },
+        }
+    }
+}
+
+impl TopUpRow {
+    fn into_limits(self) -> TopUpLimits {
+        TopUpLimits {
+            threshold: self.threshold.0,
+            cap: self.cap.0,
+            charges_a_month: self.charges_a_month,
+            most_charges_a_month: self.most_charges_a_month,
+            consent_days: self.consent_days,
+            burst_seconds: self.burst_seconds.into(),
+            attempts: self.attempts,
+            attempt_window_seconds: self.attempt_window_seconds.into(),
+            failure_pause_seconds: self.failure_pause_seconds.into(),
+            failures_to_suspend: self.failures_to_suspend,
+            recovery_hours: self.recovery_hours.into(),
         }
     }
 }

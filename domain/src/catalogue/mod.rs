@@ -18,6 +18,7 @@ use crate::pack::{Pack, StripeFee};
 use crate::plan::Plan;
 use crate::provider::Provider;
 use crate::time::Timestamp;
+use crate::top_up::TopUpLimits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,9 @@ pub struct Catalogue {
     /// Whether the trials that we pay for are offered.
     pub managed_trials: bool,
     pub grace: Grace,
+    /// Defaults and guards of the automatic top-up.
+    #[serde(default)]
+    pub top_up: TopUpLimits,
     pub models: Vec<Model>,
     pub skills: Vec<Skill>,
     pub profiles: Vec<Profile>,
@@ -298,7 +302,7 @@ pub(crate) mod tests {
             ("running_agents = 3", "running_agents = -3", "is negative"),
             ("running_agents = 3", "running_agents = \"many\"", "\"unlimited\""),
             ("throttled_to_a_minute = 1", "", "`throttled_to_a_minute` is missing"),
-            ("version = \"tiers-2026-11\"", "version = \" \"", "without a name"),
+            ("version = \"tiers-2026-12\"", "version = \" \"", "without a name"),
             ("effective_at = 2026-01-01", "effective_at = 2025-12-31", "no price of `free` counts yet"),
             ("throttled_after = 3_000", "throttled_after = 5_000", "is never reached"),
             (
@@ -331,7 +335,7 @@ pub(crate) mod tests {
             ("alert_percents = [50, 80, 100]", "alert_percents = [50, 80, 80]", "do not rise"),
             ("effective_at = 2025-10-01", "effective_at = 2025-13-01", ""),
             ("effective_at = 2025-10-01", "effective_at = 2025-10-01T00:00:00Z", "is not a day"),
-            ("version = \"tiers-2026-11\"", "version = ", ""),
+            ("version = \"tiers-2026-12\"", "version = ", ""),
         ] {
             let text = TIERS.replacen(&format!("\n{right}\n"), &format!("\n{wrong}\n"), 1);
             assert_ne!(text, TIERS, "`{right}` is in the file");

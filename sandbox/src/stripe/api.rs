@@ -189,6 +189,10 @@ pub fn route(call: &mut Call<'_>, method: &Method, path: &str, params: &Params) 
         ("POST", ["v1", "customers", id]) => customer::update(call, id, params),
         ("GET", ["v1", "customers", id]) => found(call, "customer", id),
         ("GET", ["v1", "customers", id, "payment_methods"]) => methods_of(call, path, params, id),
+        ("GET", ["v1", "customers", customer, "payment_methods", id]) => {
+            let theirs = call.store.methods.find(id).is_some_and(|kept| kept.customer.as_deref() == Some(*customer));
+            if theirs { found(call, "PaymentMethod", id) } else { Err(ApiError::no_such("PaymentMethod", id)) }
+        }
         ("GET", ["v1", "payment_methods"]) => methods_of(call, path, params, params.required(&["customer"])?),
         ("GET", ["v1", "payment_methods", id]) => found(call, "PaymentMethod", id),
         ("POST", ["v1", "payment_methods", id, "attach"]) => customer::attach(call, id, params),

@@ -8,6 +8,27 @@ pub struct Decline {
     pub message: &'static str,
 }
 
+impl Decline {
+    /// Every decline that a bank may say of a card that worked before, by Stripe's decline code.
+    const ALL: [Decline; 10] = [
+        GENERIC,
+        NO_FUNDS,
+        LOST,
+        STOLEN,
+        EXPIRED,
+        FRAUDULENT,
+        DO_NOT_HONOR,
+        TOO_OFTEN,
+        PROCESSING,
+        AUTHENTICATION_REQUIRED,
+    ];
+
+    /// The decline with this decline code.
+    pub fn of(decline_code: &str) -> Option<Decline> {
+        Decline::ALL.into_iter().find(|decline| decline.decline_code == Some(decline_code))
+    }
+}
+
 /// What happens when a card is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
@@ -48,6 +69,31 @@ const STOLEN: Decline =
     Decline { code: "card_declined", decline_code: Some("stolen_card"), message: "Your card was declined." };
 const EXPIRED: Decline =
     Decline { code: "expired_card", decline_code: Some("expired_card"), message: "Your card has expired." };
+const FRAUDULENT: Decline = Decline {
+    code: "card_declined",
+    decline_code: Some("fraudulent"),
+    message: "Your card was declined.",
+};
+const DO_NOT_HONOR: Decline = Decline {
+    code: "card_declined",
+    decline_code: Some("do_not_honor"),
+    message: "Your card was declined.",
+};
+const TOO_OFTEN: Decline = Decline {
+    code: "card_declined",
+    decline_code: Some("card_velocity_exceeded"),
+    message: "Your card was declined for making repeated attempts too frequently or exceeding its amount limit.",
+};
+const PROCESSING: Decline = Decline {
+    code: "processing_error",
+    decline_code: Some("processing_error"),
+    message: "An error occurred while processing your card. Try again in a little bit.",
+};
+const WRONG_CVC: Decline = Decline {
+    code: "incorrect_cvc",
+    decline_code: Some("incorrect_cvc"),
+    message: "Your card's security code is incorrect.",
+};
 const NOT_A_TEST_CARD: Decline = Decline {
     code: "card_declined",
     decline_code: Some("test_mode_live_card"),
@@ -80,6 +126,11 @@ pub const CARDS: &[TestCard] = &[
     TestCard { number: "4000000000000069", brand: "visa", note: "Declined: expired card", behaviour: Behaviour::Declines(EXPIRED), token: "pm_card_chargeDeclinedExpiredCard" },
     TestCard { number: "4000000000009987", brand: "visa", note: "Declined: lost card", behaviour: Behaviour::Declines(LOST), token: "pm_card_visa_chargeDeclinedLostCard" },
     TestCard { number: "4000000000009979", brand: "visa", note: "Declined: stolen card", behaviour: Behaviour::Declines(STOLEN), token: "pm_card_visa_chargeDeclinedStolenCard" },
+    TestCard { number: "4000000000003220", brand: "visa", note: "Asks for 3-D Secure (version 2)", behaviour: Behaviour::Authenticates, token: "pm_card_threeDSecure2Required" },
+    TestCard { number: "4100000000000019", brand: "visa", note: "Declined: fraudulent", behaviour: Behaviour::Declines(FRAUDULENT), token: "pm_card_radarBlock" },
+    TestCard { number: "4000000000006975", brand: "visa", note: "Declined: charged too often", behaviour: Behaviour::Declines(TOO_OFTEN), token: "pm_card_visa_chargeDeclinedVelocityLimitExceeded" },
+    TestCard { number: "4000000000000119", brand: "visa", note: "Declined: processing error", behaviour: Behaviour::Declines(PROCESSING), token: "pm_card_chargeDeclinedProcessingError" },
+    TestCard { number: "4000000000000127", brand: "visa", note: "Declined: wrong security code", behaviour: Behaviour::Declines(WRONG_CVC), token: "pm_card_chargeDeclinedIncorrectCvc" },
     TestCard { number: "000123456789", brand: "bank", note: "Bank debit: the money comes a little later", behaviour: Behaviour::SettlesLater { succeeds: true }, token: "pm_usBankAccount_success" },
     TestCard { number: "000111111116", brand: "bank", note: "Bank debit: it fails a little later", behaviour: Behaviour::SettlesLater { succeeds: false }, token: "pm_usBankAccount_accountClosed" },
 ];

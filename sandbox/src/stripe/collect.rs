@@ -92,6 +92,7 @@ fn open_intent(call: &mut Call<'_>, invoice_id: &str) -> String {
             refused_method: None,
             canceled_at: None,
             cancellation_reason: None,
+            return_url: None,
             session: None,
         },
     );

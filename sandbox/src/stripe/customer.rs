@@ -1,6 +1,6 @@
 //! Owns: customers and the payment methods they keep.
 
-use super::card::{CARDS, Card};
+use super::card::{Behaviour, CARDS, Card, Decline, behaviour};
 use super::error::ApiError;
 use super::invoice::Line;
 use super::params::Params;
@@ -140,9 +140,18 @@ pub struct PaymentMethod {
     exp_year: i64,
     name: Option<String>,
     pub customer: Option<String>,
+    /// It was taken from its customer, and pays nothing any more.
+    pub is_detached: bool,
+    /// What its bank says from now on, whatever the number says.
+    pub fate: Option<Behaviour>,
 }
 
 impl PaymentMethod {
+    /// What happens when it is charged.
+    pub fn behaviour(&self) -> Behaviour {
+        self.fate.unwrap_or_else(|| behaviour(&self.number))
+    }
+
     pub fn is_bank(&self) -> bool {
         self.brand() == "bank"
     }
@@ -230,6 +239,23 @@ impl Object for PaymentMethod {
     }
 }
 
+/// A card as its bank says from now on: `pays`, `authenticate`, or one of Stripe's decline codes. `false` if there is no
+/// such card or word.
+pub fn set_fate(call: &mut Call<'_>, method: &str, word: &str) -> bool {
+    let fate = match word {
+        "pays" => Some(Behaviour::Succeeds),
+        "authenticate" => Some(Behaviour::Authenticates),
+        code => Decline::of(code).map(Behaviour::Declines),
+    };
+    match (call.store.methods.find_mut(method), fate) {
+        (Some(method), Some(fate)) => {
+            method.fate = Some(fate);
+            true
+        }
+        (_, _) => false,
+    }
+}
+
 /// Stores a payment method for a card that was typed in.
 pub fn insert_method(call: &mut Call<'_>, card: &Card, customer: Option<String>) -> String {
     let id = call.world.clock.new_id("pm_");
@@ -241,6 +267,8 @@ pub fn insert_method(call: &mut Call<'_>, card: &Card, customer: Option<String>)
         exp_year: card.exp_year,
         name: Some(card.name.clone()),
         customer,
+        is_detached: false,
+        fate: None,
     });
     id
 }
@@ -272,13 +300,24 @@ pub fn detach(call: &mut Call<'_>, id: &str) -> Result<Value, ApiError> {
     if call.store.methods.find(id).is_none() {
         return Err(ApiError::no_such("PaymentMethod", id));
     }
+    let owner = call.store.methods.find(id).and_then(|method| method.customer.clone());
     set_customer(call, id, None);
+    if let Some(method) = call.store.methods.find_mut(id) {
+        method.is_detached = true;
+    }
     call.emit("payment_method.detached", id);
+    let owner = owner.and_then(|owner| call.store.customers.find_mut(&owner));
+    if let Some(owner) = owner.filter(|owner| owner.default_payment_method.as_deref() == Some(id)) {
+        owner.default_payment_method = None;
+        let owner = owner.id.clone();
+        call.emit("customer.updated", &owner);
+    }
     Ok(call.json(id))
 }
 
 pub fn set_customer(call: &mut Call<'_>, method: &str, customer: Option<String>) {
     if let Some(method) = call.store.methods.find_mut(method) {
+        method.is_detached &= customer.is_none();
         method.customer = customer;
     }
 }

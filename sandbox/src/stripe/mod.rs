@@ -2,6 +2,7 @@
 //! `/checkout/…`, invoices under `/invoice/…`, the portal under `/portal/…`, and its webhooks. API version 2026-09-30.endive.
 
 mod api;
+pub mod authenticate;
 mod begin;
 mod card;
 mod charge;
@@ -168,6 +169,11 @@ pub fn set_card(world: &World, customer: &str, number: &str) {
             }
         }
     });
+}
+
+/// What the bank says of a kept card from now on; see `customer::set_fate`.
+pub fn set_card_fate(world: &World, method: &str, word: &str) -> bool {
+    with_call(world, |call| customer::set_fate(call, method, word))
 }
 
 /// Calls an endpoint as a person does in Stripe's dashboard: `POST path` with a form; the error's text if it is refused.

@@ -101,6 +101,7 @@ fn pay_with(call: &mut Call<'_>, session_id: &str, card: &Card) -> PayOutcome {
                     refused_method: None,
                     canceled_at: None,
                     cancellation_reason: None,
+                    return_url: None,
                     session: Some(session_id.to_owned()),
                 },
             );

@@ -5,7 +5,7 @@ use super::card::{
     AUTHENTICATION_FAILED, AUTHENTICATION_REQUIRED, Behaviour, DEBIT_FAILED, Decline, GENERIC, behaviour,
 };
 use super::charge::{self, Attempt};
-use super::customer::{resolve_method, set_customer};
+use super::customer::{PaymentMethod, resolve_method, set_customer};
 use super::error::ApiError;
 use super::params::Params;
 use super::store::{Call, Object};
@@ -45,6 +45,8 @@ pub struct Intent {
     pub refused_method: Option<Value>,
     pub canceled_at: Option<i64>,
     pub cancellation_reason: Option<String>,
+    /// Where the bank's page leads back to, if the payment was confirmed with it.
+    pub return_url: Option<String>,
     /// The Checkout Session it belongs to.
     pub session: Option<String>,
 }
@@ -62,7 +64,7 @@ impl Object for Intent {
                 || format!("{}/authenticate/{}", world.public_url, self.id),
                 |session| format!("{}/checkout/{session}/authenticate", world.public_url),
             );
-            json!({"type": "redirect_to_url", "redirect_to_url": {"url": page, "return_url": null}})
+            json!({"type": "redirect_to_url", "redirect_to_url": {"url": page, "return_url": self.return_url}})
         });
         let error = self.last_decline.map(|decline| {
             let kind = if decline.code.starts_with("payment_intent_") { "invalid_request_error" } else { "card_error" };
@@ -167,6 +169,7 @@ pub fn create(call: &mut Call<'_>, params: &Params) -> Result<Value, ApiError> {
             refused_method: None,
             canceled_at: None,
             cancellation_reason: None,
+            return_url: params.owned(&["return_url"]),
             session: None,
         },
     );
@@ -207,7 +210,12 @@ pub fn confirm(call: &mut Call<'_>, id: &str, params: &Params) -> Result<Value, 
         return Err(unexpected("You cannot confirm this PaymentIntent because it's missing a payment method."));
     };
     let method = usable_method(call, &given, customer.as_deref())?;
-    confirm_with(call, id, &method, params.boolean(&["off_session"])?.unwrap_or(false))
+    let off_session = params.boolean(&["off_session"])?.unwrap_or(false);
+    if let Some(intent) = call.store.intents.find_mut(id) {
+        intent.return_url = params.owned(&["return_url"]).or(intent.return_url.take());
+        intent.setup_future_usage = params.owned(&["setup_future_usage"]).or(intent.setup_future_usage.take());
+    }
+    confirm_with(call, id, &method, off_session)
 }
 
 pub fn cancel(call: &mut Call<'_>, id: &str, params: &Params) -> Result<Value, ApiError> {
@@ -236,8 +244,15 @@ fn unexpected(message: &str) -> ApiError {
 
 fn usable_method(call: &mut Call<'_>, id: &str, customer: Option<&str>) -> Result<String, ApiError> {
     let id = resolve_method(call, id)?;
-    let owner = call.store.methods.find(&id).and_then(|method| method.customer.as_deref());
-    match owner {
+    let method = call.store.methods.find(&id);
+    if method.is_some_and(|method| method.is_detached) {
+        return Err(ApiError::invalid(
+            "payment_method",
+            "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, or was \
+             detached from a Customer, and may not be used again. Attach it to a Customer first.",
+        ));
+    }
+    match method.and_then(|method| method.customer.as_deref()) {
         Some(owner) if Some(owner) != customer => Err(ApiError::invalid(
             "payment_method",
             "The provided PaymentMethod belongs to another customer, or the customer is missing from this request.",
@@ -268,8 +283,8 @@ fn confirm_with(call: &mut Call<'_>, id: &str, method: &str, off_session: bool) 
 
 /// Tries to take a payment's money with a method.
 pub fn attempt(call: &mut Call<'_>, id: &str, method_id: &str, off_session: bool) -> Progress {
-    let number = call.store.methods.find(method_id).map(|method| method.number.clone()).unwrap_or_default();
-    match (behaviour(&number), off_session) {
+    let behaviour = call.store.methods.find(method_id).map_or_else(|| behaviour(""), PaymentMethod::behaviour);
+    match (behaviour, off_session) {
         (Behaviour::Succeeds, _) | (Behaviour::DeclinesLater, false) => take(call, id, method_id, false),
         (Behaviour::Declines(decline), _) => refuse(call, id, method_id, decline),
         (Behaviour::DeclinesLater, true) => refuse(call, id, method_id, GENERIC),
@@ -308,8 +323,8 @@ pub fn authenticated(call: &mut Call<'_>, id: &str, completed: bool) -> Progress
 pub fn settle(call: &mut Call<'_>, id: &str) -> Option<Progress> {
     let intent = call.store.intents.find(id)?;
     let (method_id, charge_id) = (intent.method.clone()?, intent.latest_charge.clone()?);
-    let number = &call.store.methods.find(&method_id)?.number;
-    let decline = (behaviour(number) != Behaviour::SettlesLater { succeeds: true }).then_some(DEBIT_FAILED);
+    let behaviour = call.store.methods.find(&method_id)?.behaviour();
+    let decline = (behaviour != Behaviour::SettlesLater { succeeds: true }).then_some(DEBIT_FAILED);
     charge::settle(call, &charge_id, decline);
     let intent = call.store.intents.find_mut(id)?;
     intent.status = if decline.is_none() { IntentStatus::Succeeded } else { IntentStatus::NeedsMethod };
