@@ -36,6 +36,7 @@ const CONSOLE = [
   '/credits/statement?kind=debit&at=2026-11-24T12:00',
   '/credits/code',
   '/credits/explained',
+  '/credits/auto-top-up',
   '/limits',
   '/usage',
   '/usage/nothing-here',

@@ -2,6 +2,7 @@
 
 use crate::asset;
 use crate::page::alerts::{AlertSettingsPage, AlertsPage};
+use crate::page::auto_top_up::AutoTopUpPage;
 use crate::page::bought::BoughtPage;
 use crate::page::calculator::CalculatorPage;
 use crate::page::confirm_email::ConfirmEmailPage;
@@ -119,6 +120,7 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/tasks/:skill") view=TaskPage />
                 <Route path=path!("/runs/:id") view=RunPage />
                 <Route path=path!("/credits") view=CreditsPage />
+                <Route path=path!("/credits/auto-top-up") view=AutoTopUpPage />
                 <Route path=path!("/credits/bought/:purchase") view=BoughtPage />
                 <Route path=path!("/credits/code") view=CodePage />
                 <Route path=path!("/credits/explained") view=ExplainedPage />

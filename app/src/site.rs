@@ -3,9 +3,9 @@
 //! layer, which the binary puts around both.
 
 use crate::page::{
-    accounts, alerts, confirm_email, credits, delete, explained, given, invitation, keys, limits, plan, plan_change,
-    reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team, unsubscribe, verify_email,
-    webhooks,
+    accounts, alerts, auto_top_up, confirm_email, credits, delete, explained, given, invitation, keys, limits, plan,
+    plan_change, reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team, unsubscribe,
+    verify_email, webhooks,
 };
 use crate::post::Refused;
 use crate::visitor::{Visitor, origin};
@@ -56,6 +56,7 @@ pub fn router(server: Server) -> Router {
         .route("/credits/explained", form(explained::submit))
         .route("/credits/statement/download", get(statement::download::choose))
         .route("/credits/statement/{file}", get(statement::download::file))
+        .route("/credits/auto-top-up", form(auto_top_up::submit))
         .route("/keys", form(keys::submit))
         .route("/limits", form(limits::submit))
         .route("/plan", form(plan::submit))
@@ -142,10 +143,10 @@ fn set_page_headers(checkout: &str) {
     options.insert_header(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
 }
 
-/// Where Checkout's and the portal's pages are: Stripe's own, or wherever the settings say that Stripe is.
+/// Where Checkout's, the portal's and the bank's pages (3-D Secure) are: Stripe's own, or wherever the settings say that Stripe is.
 fn checkout_origin(stripe_api_url: &str) -> String {
     if stripe_api_url.starts_with("https://api.stripe.com") {
-        return "https://checkout.stripe.com https://billing.stripe.com".to_owned();
+        return "https://checkout.stripe.com https://billing.stripe.com https://hooks.stripe.com".to_owned();
     }
     origin(stripe_api_url).to_owned()
 }
@@ -158,7 +159,7 @@ mod tests {
     fn checkout_is_where_stripe_is() {
         assert_eq!(
             checkout_origin("https://api.stripe.com/"),
-            "https://checkout.stripe.com https://billing.stripe.com"
+            "https://checkout.stripe.com https://billing.stripe.com https://hooks.stripe.com"
         );
         assert_eq!(checkout_origin("http://127.0.0.1:4000/stripe/"), "http://127.0.0.1:4000");
     }

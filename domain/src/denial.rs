@@ -97,6 +97,8 @@ pub enum Denial {
     PaymentDeclined { problem: String },
     /// The price for own keys needs a key that works.
     NoUsableKey,
+    /// An Idempotency-Key was used before, with another request.
+    IdempotencyMismatch,
     /// The same request is being worked on, or was answered with another body.
     Conflict { problem: String },
 }
@@ -145,6 +147,7 @@ impl Denial {
             Denial::CrossSite => "cross_site",
             Denial::PaymentDeclined { .. } => "payment_declined",
             Denial::NoUsableKey => "no_usable_key",
+            Denial::IdempotencyMismatch => "idempotency_mismatch",
             Denial::Conflict { .. } => "conflict",
         }
     }
@@ -176,6 +179,7 @@ impl Denial {
             | Denial::Conflict { .. } => 409,
             Denial::NotSignedIn | Denial::WrongCredentials => 401,
             Denial::LinkExpired { .. } => 410,
+            Denial::IdempotencyMismatch => 422,
             Denial::OwnKeyRefused { .. } => 424,
             Denial::Upstream { .. } => 502,
             Denial::ProviderBusy { .. } | Denial::NoPlatformKey { .. } => 503,
@@ -216,6 +220,7 @@ impl Denial {
             | Denial::CrossSite
             | Denial::PaymentDeclined { .. }
             | Denial::NoUsableKey
+            | Denial::IdempotencyMismatch
             | Denial::Conflict { .. } => None,
         }
     }
@@ -318,6 +323,8 @@ impl Denial {
             Denial::NoUsableKey => "The price for your own keys needs at least one provider key that works, and this account has none. \
                                     Nothing was changed. Keep the standard price until you have added a key."
                 .to_owned(),
+            Denial::IdempotencyMismatch => "This Idempotency-Key was used before with another request. Nothing was run. Send a new key for a new request."
+                .to_owned(),
             Denial::Conflict { problem } => problem.clone(),
         }
     }
@@ -326,7 +333,9 @@ impl Denial {
     pub fn remedies(&self) -> Vec<Remedy> {
         let remedy = |label: &str, href: &str| Remedy { label: label.to_owned(), href: href.to_owned() };
         match self {
-            Denial::InsufficientCredit { .. } => vec![remedy("Add credits", "/credits")],
+            Denial::InsufficientCredit { .. } => {
+                vec![remedy("Add credits", "/credits"), remedy("Switch to your own key", "/keys")]
+            }
             Denial::ReservedByRunningWork { .. } => {
                 vec![remedy("See running work", "/usage"), remedy("Add credits", "/credits")]
             }
@@ -364,6 +373,7 @@ impl Denial {
             | Denial::NoPlatformKey { .. }
             | Denial::CrossSite
             | Denial::NoUsableKey
+            | Denial::IdempotencyMismatch
             | Denial::Conflict { .. } => Vec::new(),
             Denial::PaymentDeclined { .. } => vec![remedy("Change the card", "/plan#payment")],
         }

@@ -55,6 +55,8 @@ id!(
     CodeId,
     /// One use of a code; what it gave carries it.
     CodeUseId,
+    /// One visit to Stripe's page to leave a card; also its idempotency key at Stripe.
+    CardSetupId,
     /// One change of a plan that somebody asked for; also its idempotency key at Stripe.
     PlanChangeId,
     /// Something that an account was told.

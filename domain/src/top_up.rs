@@ -233,12 +233,7 @@ pub fn decide(limits: &TopUpLimits, facts: &Facts<'_>, now: Timestamp) -> Verdic
 }
 
 /// Why nothing would be charged even if the balance were low.
-fn paused(
-    limits: &TopUpLimits,
-    facts: &Facts<'_>,
-    rule: &Rule,
-    now: Timestamp,
-) -> Option<(Reason, Option<Timestamp>)> {
+fn paused(limits: &TopUpLimits, facts: &Facts<'_>, rule: &Rule, now: Timestamp) -> Option<(Reason, Option<Timestamp>)> {
     if facts.is_frozen {
         return Some((Reason::AccountFrozen, None));
     }
@@ -256,10 +251,11 @@ fn paused(
     if charged.saturating_add(pack.price) > rule.cap || charges >= rule.charges_a_month {
         return Some((Reason::PurchaseLimitReached, Some(facts.month.end)));
     }
-    let failed_at = facts.attempts.iter().filter(|attempt| attempt.card == card).find_map(|attempt| match attempt.outcome {
-        Outcome::Refused { at } => Some(at),
-        Outcome::Open | Outcome::Paid => None,
-    });
+    let failed_at =
+        facts.attempts.iter().filter(|attempt| attempt.card == card).find_map(|attempt| match attempt.outcome {
+            Outcome::Refused { at } => Some(at),
+            Outcome::Open | Outcome::Paid => None,
+        });
     let until = failed_at?.plus_seconds(limits.failure_pause_seconds);
     (now < until).then_some((Reason::FailedAttemptLimitReached, Some(until)))
 }
@@ -269,9 +265,7 @@ pub fn this_month(attempts: &[Attempt], month: Period) -> (Usd, u32) {
     let counted = attempts.iter().filter(|attempt| {
         month.contains(attempt.started_at) && matches!(attempt.outcome, Outcome::Open | Outcome::Paid)
     });
-    counted.fold((Usd::ZERO, 0), |(sum, count), attempt| {
-        (sum.saturating_add(attempt.price), count.saturating_add(1))
-    })
+    counted.fold((Usd::ZERO, 0), |(sum, count), attempt| (sum.saturating_add(attempt.price), count.saturating_add(1)))
 }
 
 /// Until when another attempt would come too soon after those before.
@@ -279,8 +273,7 @@ fn busy_until(limits: &TopUpLimits, attempts: &[Attempt], now: Timestamp) -> Opt
     let newest = attempts.iter().map(|attempt| attempt.started_at).max()?;
     let burst = newest.plus_seconds(limits.burst_seconds);
     let in_window = |attempt: &&Attempt| attempt.started_at.plus_seconds(limits.attempt_window_seconds) > now;
-    let mut recent: Vec<Timestamp> =
-        attempts.iter().filter(in_window).map(|attempt| attempt.started_at).collect();
+    let mut recent: Vec<Timestamp> = attempts.iter().filter(in_window).map(|attempt| attempt.started_at).collect();
     recent.sort_unstable();
     let most = usize::try_from(limits.attempts.max(1)).unwrap_or(usize::MAX);
     // The one that has to leave the window before there is room again.

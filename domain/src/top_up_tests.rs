@@ -71,13 +71,9 @@ fn it_is_due_strictly_below_the_threshold() {
 
 #[test]
 fn a_refused_run_buys_one_pack_if_one_pack_pays_for_it() {
-    for (refused, expected) in [
-        ("8", Verdict::Enough),
-        ("8.01", DUE),
-        ("33", DUE),
-        ("33.01", Verdict::Enough),
-        ("1000", Verdict::Enough),
-    ] {
+    for (refused, expected) in
+        [("8", Verdict::Enough), ("8.01", DUE), ("33", DUE), ("33.01", Verdict::Enough), ("1000", Verdict::Enough)]
+    {
         assert_eq!(verdict("8", &[], |facts| facts.refused = usd(refused)), expected, "{refused}");
     }
 }

@@ -118,7 +118,7 @@ create table idempotent_request (
 create index idempotent_request_created on idempotent_request (created_at);
 
 -- Runs that were refused for want of credit, so that whoever looks sees why nothing ran: one line for each hour, cause,
--- model and user, with how often.
+-- model and user.
 create table refused_run (
     account_id text    not null,
     hour       bigint not null,
@@ -126,7 +126,6 @@ create table refused_run (
     model_id   text    not null,
     user_id    text    not null,
     sentence   text    not null,
-    times      bigint not null,
     last_at    bigint not null,
     constraint refused_run_pk primary key (account_id, hour, code, model_id, user_id),
     constraint refused_run_account_fk foreign key (account_id) references account (account_id)

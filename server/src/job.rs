@@ -5,9 +5,12 @@
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
-use crate::{Server, account, mail, notice, on_tx, stripe, subscription};
-use domain::id::{AccountId, NoticeId};
+use crate::stripe::object::PaymentMethodId;
+use crate::{Server, account, mail, notice, on_tx, payment_method, stripe, subscription, top_up};
+use domain::id::{AccountId, NoticeId, PurchaseId};
+use domain::money::Usd;
 use domain::time::Timestamp;
+use domain::top_up::Trigger;
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use std::panic::AssertUnwindSafe;
@@ -42,6 +45,20 @@ pub enum Job {
     TellNotice {
         notice_id: NoticeId,
     },
+    /// The balance may be low: look whether a top-up is due, and make it. `refused` is what a run needed that was refused.
+    TopUp {
+        account_id: AccountId,
+        trigger: Trigger,
+        refused: Usd,
+    },
+    /// A purchase was paid whose buyer agreed that the card is kept.
+    KeepCard {
+        purchase_id: PurchaseId,
+    },
+    /// A card is not kept any more, so Stripe is to forget it too.
+    DetachCard {
+        payment_method_id: PaymentMethodId,
+    },
 }
 
 /// A job to insert.
@@ -68,6 +85,9 @@ impl Job {
             Job::ForgetTexts { .. } => "forget_texts",
             Job::SyncSeats { .. } => "sync_seats",
             Job::TellNotice { .. } => "tell_notice",
+            Job::TopUp { .. } => "top_up",
+            Job::KeepCard { .. } => "keep_card",
+            Job::DetachCard { .. } => "detach_card",
         }
     }
 
@@ -78,6 +98,9 @@ impl Job {
             Job::ForgetTexts { account_id } => account::forget_texts(server, &account_id).await,
             Job::SyncSeats { account_id } => subscription::sync_seats(server, &account_id).await,
             Job::TellNotice { notice_id } => notice::tell(server, &notice_id).await,
+            Job::TopUp { account_id, trigger, refused } => top_up::run(server, &account_id, trigger, refused).await,
+            Job::KeepCard { purchase_id } => payment_method::keep_from_purchase(server, &purchase_id).await,
+            Job::DetachCard { payment_method_id } => Ok(server.stripe.detach_card(&payment_method_id).await?),
         }
     }
 }

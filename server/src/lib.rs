@@ -17,6 +17,7 @@ pub mod error;
 pub mod execution;
 pub mod http;
 pub mod http_client;
+pub mod idempotency;
 pub mod job;
 pub mod ledger;
 pub mod mail;
@@ -24,6 +25,7 @@ pub mod member;
 pub mod metrics;
 pub mod notice;
 pub mod password;
+pub mod payment_method;
 pub mod periodic;
 pub mod provider;
 pub mod provider_key;
@@ -34,6 +36,7 @@ pub mod statement;
 pub mod stripe;
 pub mod subscription;
 pub mod task;
+pub mod top_up;
 pub mod trial;
 pub mod usage;
 pub mod usage_mirror;
@@ -85,6 +88,8 @@ pub struct Parts {
     pub providers: provider::Providers,
     /// The runs of pages that go on here.
     pub runs: execution::Runs,
+    /// Runs that were refused for want of credit in the last moments.
+    pub refusals: execution::Refusals,
 }
 
 impl Deref for Server {
@@ -111,6 +116,7 @@ impl Server {
             http: http_client::build()?,
             providers: provider::Providers::new(&config),
             runs: execution::Runs::default(),
+            refusals: execution::Refusals::default(),
             ledger: ledger::Ledger::start(&db, &clock, ledger::Options::default()),
             limits: http::limits::Limits::new(&clock, config.demo),
             passwords: password::Hashing::default(),

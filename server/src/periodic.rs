@@ -2,8 +2,8 @@
 //! Does not own: the sweeps themselves. Invariant: each is safe to run on several nodes at once.
 
 use crate::{
-    Server, account, alert, catalogue, job, ledger, purchase, rate, session, stripe, subscription, trial, usage_mirror,
-    webhook_out,
+    Server, account, alert, catalogue, idempotency, job, ledger, purchase, rate, session, stripe, subscription, top_up,
+    trial, usage_mirror, webhook_out,
 };
 use std::future::Future;
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub async fn work(server: Server) {
         every(&server, Duration::from_secs(60), "reconcile purchases", || async {
             purchase::reconcile(&server).await.map(drop)
         }),
+        every(&server, Duration::from_secs(60), "top up", || async { top_up::sweep(&server).await.map(drop) }),
         every(&server, Duration::from_secs(60), "reconcile plans", || async {
             subscription::reconcile(&server).await.map(drop)
         }),
@@ -36,6 +37,7 @@ pub async fn work(server: Server) {
         every(&server, Duration::from_secs(60), "reload rates", || rate::refresh(&server)),
         every(&server, Duration::from_secs(60), "reload the catalogue", || catalogue::refresh(&server)),
         every(&server, Duration::from_secs(600), "forget old jobs", || job::forget_done(&server)),
+        every(&server, Duration::from_secs(600), "sweep idempotency keys", || idempotency::sweep(&server)),
         every(&server, Duration::from_secs(600), "sweep links", || account::sweep_links(&server)),
     );
 }

@@ -1,5 +1,6 @@
 //! The balance by kind, the packs, and the statement with its running balance.
 
+use crate::page::auto_top_up;
 use crate::page::explained::advice_notice;
 use crate::page::given::{code_form, expiring_list};
 use crate::page::statement::line;
@@ -40,6 +41,7 @@ pub fn CreditsPage() -> impl IntoView {
             .into_iter()
             .map(|offer| pack_card(offer, &PurchaseId::new(server.clock.new_id())))
             .collect();
+        let top_up_line = auto_top_up::line(&server, &user.account_id).await?;
 
         Ok(view! {
             <div class="grid gap-10">
@@ -70,6 +72,7 @@ pub fn CreditsPage() -> impl IntoView {
                     <ul class="grid gap-4 sm:grid-cols-2 lg:grid-cols-4">{cards}</ul>
                 </section>
                 {may_redeem.then(|| code_form(None))}
+                {top_up_line}
                 <section class="grid gap-4" aria-labelledby="statement">
                     <div class="flex items-baseline justify-between gap-4">
                         <h2 class="text-20 font-semibold" id="statement">

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod alerts;
+pub mod auto_top_up;
 pub mod bought;
 pub mod calculator;
 pub mod confirm_email;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod plan_change;
 mod plan_form;
 pub mod pricing;
+mod refused_runs;
 pub mod reset_password;
 pub mod run;
 pub mod second_factor;

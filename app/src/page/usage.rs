@@ -1,5 +1,6 @@
 //! What ran, what it used and what it cost: the month in three figures and a chart, then every run.
 
+use crate::page::refused_runs;
 use crate::ui::chart::{Bar, BarChart};
 use crate::ui::empty::Empty;
 use crate::ui::layout::{Section, console};
@@ -35,11 +36,13 @@ pub fn UsagePage() -> impl IntoView {
         let next = take_next(&mut rows);
         let catalogue = server.catalogue.load_full();
         let is_first_page = before.is_none();
+        let refused = refused_runs::notice(&server, &user.account_id, &user.time_zone).await?;
         let is_filtered = filter != Filter::default();
 
         Ok(view! {
             <div class="grid gap-10">
                 <h1 class="page-title">"Usage"</h1>
+                {refused}
                 {figures(&month)}
                 {by_day(&month)}
                 <section class="grid gap-4" aria-labelledby="runs">

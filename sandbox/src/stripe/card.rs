@@ -69,16 +69,10 @@ const STOLEN: Decline =
     Decline { code: "card_declined", decline_code: Some("stolen_card"), message: "Your card was declined." };
 const EXPIRED: Decline =
     Decline { code: "expired_card", decline_code: Some("expired_card"), message: "Your card has expired." };
-const FRAUDULENT: Decline = Decline {
-    code: "card_declined",
-    decline_code: Some("fraudulent"),
-    message: "Your card was declined.",
-};
-const DO_NOT_HONOR: Decline = Decline {
-    code: "card_declined",
-    decline_code: Some("do_not_honor"),
-    message: "Your card was declined.",
-};
+const FRAUDULENT: Decline =
+    Decline { code: "card_declined", decline_code: Some("fraudulent"), message: "Your card was declined." };
+const DO_NOT_HONOR: Decline =
+    Decline { code: "card_declined", decline_code: Some("do_not_honor"), message: "Your card was declined." };
 const TOO_OFTEN: Decline = Decline {
     code: "card_declined",
     decline_code: Some("card_velocity_exceeded"),

@@ -9,7 +9,7 @@ use crate::db::Tx;
 use crate::error::Result;
 use crate::job::{self, Job, NewJob};
 use crate::mail::{self, Mail};
-use crate::{Server, api_key, ledger, member, on_read, on_tx, session};
+use crate::{Server, api_key, ledger, member, on_read, on_tx, payment_method, session};
 use domain::denial::Denial;
 use domain::id::{AccountId, UserId};
 use domain::ledger::Balance;
@@ -235,6 +235,7 @@ async fn forget_account(tx: &mut Tx, server: &Server, account_id: &AccountId) ->
         .await
         .map(drop)
     })?;
+    payment_method::forget(&mut *tx, server, account_id).await?;
     for statement in [
         "delete from invitation where account_id = $1",
         "delete from provider_key where account_id = $1",
@@ -247,6 +248,9 @@ async fn forget_account(tx: &mut Tx, server: &Server, account_id: &AccountId) ->
         "delete from notice where account_id = $1",
         "delete from budget where account_id = $1",
         "delete from advice_dismissal where account_id = $1",
+        "update top_up_rule set is_on = 0 where account_id = $1",
+        "delete from idempotent_request where account_id = $1",
+        "delete from refused_run where account_id = $1",
         "update api_key set name = 'deleted' where account_id = $1",
         "update invoice set page_url = null, pdf_url = null where account_id = $1",
         "update trial_appeal set reason = '' where account_id = $1",

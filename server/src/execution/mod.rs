@@ -7,12 +7,14 @@ mod forward;
 mod live;
 mod load;
 mod own_key;
+mod refused;
 mod run;
 mod start;
 
 pub use finish::Closed;
 pub use live::{Live, Runs, Seen};
 pub use load::{Quoted, Run, RunState, load_run};
+pub use refused::{Refusals, RefusedRun, list_refused};
 pub use run::{Answer, Whole};
 pub use start::{Call, quote_call, start, start_call};
 

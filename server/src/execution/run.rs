@@ -5,7 +5,7 @@
 use super::finish::{Closed, finish, finish_refused};
 use super::forward::{self, Cut, Delivery, HOLD_SECONDS, forward, send_to_client};
 use super::own_key::{self, Used, learn};
-use super::{Live, Who};
+use super::{Live, Who, refused};
 use crate::Server;
 use crate::error::{Error, Result};
 use crate::ledger::{Held, HoldState, NewHold, Started};
@@ -82,7 +82,14 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
     let mut hold = match held {
         Ok(Held::New(hold)) => hold,
         Ok(Held::Repeated(state)) => return reader.repeated(&server, &plan, state),
-        Err(error) => return reader.refuse(&server, &plan, error),
+        Err(error) => {
+            let denial = refused::lacks_credit(&error).cloned();
+            reader.refuse(&server, &plan, error);
+            if let Some(denial) = denial {
+                refused::note(&server, &plan, &denial).await;
+            }
+            return;
+        }
     };
     plan.started.source = hold.source();
     reader.admitted(hold.source());

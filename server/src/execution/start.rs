@@ -29,6 +29,8 @@ pub struct Call {
     pub dialect: Dialect,
     pub body: Bytes,
     pub headers: HeaderMap,
+    /// The run's id, if whoever calls has one for it already.
+    pub execution_id: Option<ExecutionId>,
 }
 
 /// What was decided: who answers, at which price.
@@ -143,7 +145,7 @@ fn plan_call(server: &Server, (who, standing): (Who, &Standing), call: Call) -> 
         headers: call.headers,
         owner: decided.key_owner(),
     };
-    let execution_id = ExecutionId::new(server.clock.new_id());
+    let execution_id = call.execution_id.unwrap_or_else(|| ExecutionId::new(server.clock.new_id()));
     Ok(decided.into_plan(server, who, (execution_id, None, None), upstream))
 }
 

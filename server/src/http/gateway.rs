@@ -2,11 +2,13 @@
 //! Does not own: deciding or running (`execution`), or how an error is said (`dialect`).
 
 use super::dialect::error_response;
+use super::keyed;
 use crate::Server;
 use crate::account::Permission;
 use crate::api_key::{self, ApiCaller};
 use crate::error::{Error, Result};
-use crate::execution::{Answer, Call, Closed, Who, start_call};
+use crate::execution::{Answer, Call, Closed, Who, Whole, start_call};
+use crate::idempotency::Key;
 use crate::provider::Dialect;
 use axum::body::Body;
 use axum::extract::rejection::BytesRejection;
@@ -36,10 +38,15 @@ static NOTE: HeaderName = HeaderName::from_static("x-tokenbank-note");
 pub(super) async fn respond(server: &Server, dialect: Dialect, headers: HeaderMap, body: ReadBody) -> Response {
     let answered = async {
         let who = runner(server, &headers).await?;
-        start_call(server, who, Call { dialect, body: whole(server, body)?, headers }).await
+        let key = headers.get("idempotency-key").map(|value| Key::parse(value.to_str().unwrap_or_default()));
+        let call = Call { dialect, body: whole(server, body)?, headers, execution_id: None };
+        match key.transpose()? {
+            Some(key) => keyed::respond(server, who, key, call).await,
+            None => start_call(server, who, call).await.map(answer_response),
+        }
     };
     match answered.await {
-        Ok(answer) => answer_response(answer),
+        Ok(response) => response,
         Err(error) => error_response(server, dialect, error),
     }
 }
@@ -76,18 +83,26 @@ pub(super) fn whole(server: &Server, body: ReadBody) -> Result<Bytes> {
     })
 }
 
-fn answer_response(answer: Answer) -> Response {
+/// The answer to a whole request, still without its body.
+pub(super) fn whole_head(whole: &Whole) -> Response {
+    let mut response = with_id(Response::default(), &whole.execution_id, "application/json");
+    add_cost(response.headers_mut(), &whole.closed);
+    response
+}
+
+/// The answer to a request that the provider rejected, still without its body.
+pub(super) fn rejected_head(execution_id: &ExecutionId, status: StatusCode) -> Response {
+    let mut response = with_id(Response::default(), execution_id, "application/json");
+    *response.status_mut() = status;
+    response
+}
+
+pub(super) fn answer_response(answer: Answer) -> Response {
     match answer {
         Answer::Rejected { execution_id, rejection } => {
-            let mut response = with_id(Response::new(Body::from(rejection.body)), &execution_id, "application/json");
-            *response.status_mut() = rejection.status;
-            response
+            rejected_head(&execution_id, rejection.status).map(|_| Body::from(rejection.body))
         }
-        Answer::Whole(whole) => {
-            let mut response = with_id(Response::new(Body::from(whole.body)), &whole.execution_id, "application/json");
-            add_cost(response.headers_mut(), &whole.closed);
-            response
-        }
+        Answer::Whole(whole) => whole_head(&whole).map(|_| Body::from(whole.body)),
         Answer::Stream { execution_id, source, frames } => {
             let mut response =
                 with_id(Response::new(Body::from_stream(Frames(frames))), &execution_id, "text/event-stream");

@@ -8,11 +8,13 @@ mod gateway;
 pub mod guard;
 pub mod headers;
 pub mod health;
+mod keyed;
 pub mod limits;
 mod live_balance;
 mod openai;
 mod openapi;
 mod run_events;
+mod top_up;
 mod unsubscribe;
 pub mod webhook;
 
@@ -32,6 +34,7 @@ pub fn router(server: Server) -> Router {
         .route("/v1/estimate", post(api::estimate))
         .route("/v1/balance", get(api::balance))
         .route("/v1/entitlements", get(api::entitlements))
+        .route("/v1/auto-top-up", get(top_up::show))
         .route("/v1/usage", get(api::usage))
         .layer(DefaultBodyLimit::max(gateway::LONGEST_BODY))
         .route("/openapi.json", get(openapi::openapi))

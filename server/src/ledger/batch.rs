@@ -5,6 +5,7 @@
 use super::load::{self, Account, LoadedHold};
 use super::platform::{Platform, Taken};
 use super::run::{Draft, Ended, Started};
+use super::watch::ask_for_top_up;
 use super::write::{
     BalanceRow, EntryRow, ExecutionRow, HoldRow, LotRow, NewHoldRow, NewLotRow, PostingRow, UsageRow, Writes,
 };
@@ -382,6 +383,14 @@ impl<'a> Batch<'a> {
             self.platform.end(account_id, execution_id, state, finish.ended.cost);
             self.insert_execution((account_id, execution_id), started, &finish.ended, charged)?;
             self.writes.jobs.extend(finish.jobs.iter().cloned());
+            if charged.is_positive()
+                && let Some(account) = self.accounts.get_mut(account_id)
+            {
+                let job = ask_for_top_up(account_id, account.top_up_below, decision.balance.total(), self.now);
+                // Asked once in a batch.
+                account.top_up_below = account.top_up_below.filter(|_| job.is_none());
+                self.writes.jobs.extend(job);
+            }
         }
         Ok(Outcome::Finished(Finished { charged, overrun, balance: decision.balance, repeated: decision.repeated }))
     }

@@ -15,6 +15,8 @@ pub(super) struct Account {
     pub standing: Standing,
     /// The number of its newest posting.
     pub last_seq: i64,
+    /// Captures that leave less than this ask for a top-up.
+    pub top_up_below: Option<Usd>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -23,6 +25,7 @@ struct BalanceRow {
     #[sqlx(flatten)]
     balance: Balance,
     last_seq: i64,
+    top_up_below_nanos: Option<Usd>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -75,7 +78,8 @@ pub(super) async fn lock_accounts(tx: &mut Tx, account_ids: &[String]) -> Result
         .into_iter()
         .map(|row| {
             let standing = Standing { balance: row.balance, ..Standing::default() };
-            (row.account_id, Account { standing, last_seq: row.last_seq })
+            let top_up_below = row.top_up_below_nanos;
+            (row.account_id, Account { standing, last_seq: row.last_seq, top_up_below })
         })
         .collect();
 
@@ -96,7 +100,7 @@ async fn lock_balances(tx: &mut Tx, account_ids: &[String]) -> Result<Vec<Balanc
         Tx::Sqlite(conn) => {
             sqlx::query_as(
                 "select account_id, paid_nanos, bonus_nanos, promotional_nanos, trial_nanos, held_nanos,
-                        receivable_nanos, last_seq
+                        receivable_nanos, last_seq, top_up_below_nanos
                    from balance
                   where account_id in (select value from json_each($1))",
             )
@@ -107,7 +111,7 @@ async fn lock_balances(tx: &mut Tx, account_ids: &[String]) -> Result<Vec<Balanc
         Tx::Postgres(conn) => {
             sqlx::query_as(
                 "select account_id, paid_nanos, bonus_nanos, promotional_nanos, trial_nanos, held_nanos,
-                        receivable_nanos, last_seq
+                        receivable_nanos, last_seq, top_up_below_nanos
                    from balance
                   where account_id = any($1)
                   order by account_id

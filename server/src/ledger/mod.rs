@@ -13,6 +13,7 @@ mod load;
 mod platform;
 mod run;
 mod statement;
+mod watch;
 mod write;
 mod writer;
 
@@ -26,6 +27,8 @@ pub use statement::{
     Expiring, Line, LineFilter, LineRun, LotPart, OpenLine, cut, list_expiring, list_lines, list_lines_between,
     load_balance, load_balance_at, load_balance_until, load_line, load_total_until,
 };
+pub(crate) use watch::top_up_job;
+pub use watch::watch;
 
 use crate::clock::Clock;
 use crate::db::Db;

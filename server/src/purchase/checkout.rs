@@ -3,7 +3,7 @@
 //! Invariant: the row is committed before Stripe is called, and every call for it carries its id as idempotency key.
 
 use super::complete::{self, Effect};
-use super::{PurchaseRow, PurchaseState};
+use super::{Origin, PurchaseRow, PurchaseState};
 use crate::Server;
 use crate::account::{Permission, User};
 use crate::error::{Error, Result};
@@ -30,6 +30,32 @@ const MOST_UNPAID: i64 = 30;
 /// Denials: `UnknownPack`, `AccountFrozen`, `RoleMayNot`, `NotFound` (the id is somebody else's), `Invalid` (not an id),
 /// `Conflict` (the id belongs to another pack, or its Checkout has ended), `TooManyAttempts`, `Upstream`.
 pub async fn start(server: &Server, user: &User, pack_id: &PackId, purchase_id: PurchaseId) -> Result<String> {
+    start_with(server, user, (pack_id, purchase_id), CardUse::Once).await
+}
+
+/// The same, and Stripe keeps the card for charges without its owner, who agreed to that on our page.
+pub async fn start_keeping_card(
+    server: &Server,
+    user: &User,
+    pack_id: &PackId,
+    purchase_id: PurchaseId,
+) -> Result<String> {
+    start_with(server, user, (pack_id, purchase_id), CardUse::Again).await
+}
+
+/// What the buyer agreed to about the card.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CardUse {
+    Once,
+    Again,
+}
+
+async fn start_with(
+    server: &Server,
+    user: &User,
+    (pack_id, purchase_id): (&PackId, PurchaseId),
+    card_use: CardUse,
+) -> Result<String> {
     check_may_buy(server, user).await?;
     check_id(&purchase_id)?;
 
@@ -39,12 +65,16 @@ pub async fn start(server: &Server, user: &User, pack_id: &PackId, purchase_id: 
             let catalogue = server.catalogue.load_full();
             let pack = catalogue.pack(pack_id)?;
             check_unpaid(server, &user.account_id).await?;
-            insert_pending(server, user, pack, &purchase_id).await?;
+            insert_pending(server, user, pack, (&purchase_id, card_use)).await?;
             load_row(server, &purchase_id).await?.ok_or_else(not_found)?
         }
     };
     if row.account_id != user.account_id {
         return Err(not_found());
+    }
+    if row.origin != Origin::Checkout {
+        let problem = "This is an automatic top-up; it is not paid on Stripe's page. Reload Credits.".to_owned();
+        return Err(Denial::Conflict { problem }.into());
     }
     if row.purchase.pack_id != *pack_id {
         let problem = "This purchase is for another pack. Reload Credits and choose the pack again.".to_owned();
@@ -114,6 +144,7 @@ pub(super) async fn open_checkout(
             expires_at: purchase.created_at.plus_seconds(CHECKOUT_SECONDS),
             success_url: format!("{page}{}", our_page(&purchase.purchase_id)),
             cancel_url: format!("{page}/credits?cancelled={}", purchase.purchase_id),
+            keeps_card: row.keeps_card != 0,
         })
         .await?;
     if let Err(error) = keep_session(server, &purchase.purchase_id, &checkout).await {
@@ -207,7 +238,12 @@ async fn check_unpaid(server: &Server, account_id: &AccountId) -> Result<()> {
 }
 
 /// Commits the purchase as pending, at the price of now; the same id again changes nothing.
-async fn insert_pending(server: &Server, user: &User, pack: &Pack, purchase_id: &PurchaseId) -> Result<()> {
+async fn insert_pending(
+    server: &Server,
+    user: &User,
+    pack: &Pack,
+    (purchase_id, card_use): (&PurchaseId, CardUse),
+) -> Result<()> {
     let Some(Cents(price_cents)) = pack.price_cents() else {
         return Err(Error::Internal(format!("pack {} has a price that is not whole cents", pack.id)));
     };
@@ -215,8 +251,8 @@ async fn insert_pending(server: &Server, user: &User, pack: &Pack, purchase_id: 
     on_tx!(&mut tx, conn => {
         sqlx::query(
             "insert into purchase (purchase_id, account_id, user_id, pack_id, amount_nanos, bonus_nanos, price_cents,
-                                   currency, state, created_at)
-             values ($1, $2, $3, $4, $5, $6, $7, 'usd', 'pending', $8)
+                                   currency, state, keeps_card, created_at)
+             values ($1, $2, $3, $4, $5, $6, $7, 'usd', 'pending', $8, $9)
              on conflict (purchase_id) do nothing",
         )
         .bind(purchase_id)
@@ -226,6 +262,7 @@ async fn insert_pending(server: &Server, user: &User, pack: &Pack, purchase_id: 
         .bind(pack.amount)
         .bind(pack.bonus)
         .bind(price_cents)
+        .bind(i64::from(card_use == CardUse::Again))
         .bind(server.clock.now())
         .execute(conn)
         .await
@@ -238,7 +275,7 @@ async fn load_row(server: &Server, purchase_id: &PurchaseId) -> Result<Option<Pu
     let row = on_read!(&server.db, conn => {
         sqlx::query_as(
             "select p.purchase_id, p.pack_id, p.amount_nanos, p.bonus_nanos, p.price_cents, p.state, p.problem,
-                    p.created_at, p.ended_at, p.account_id, p.user_id, p.currency, p.stripe_session_id,
+                    p.created_at, p.ended_at, p.account_id, p.user_id, p.currency, p.origin, p.keeps_card, p.stripe_session_id,
                     p.stripe_payment_intent_id, a.stripe_customer_id
              from   purchase p
              join   account a on a.account_id = p.account_id

@@ -3,18 +3,20 @@
 //! Invariant: paid and its grants are one transaction; a purchase that ended unpaid is still honoured when its money
 //! comes; money that does not fit is held back with the reason, never credited and never lost.
 
-use super::PurchaseRow;
-use super::PurchaseState;
+use super::{Origin, PurchaseRow, PurchaseState};
 use crate::Server;
 use crate::db::{Tx, breaks_unique};
 use crate::error::{Error, Result};
 use crate::job::{self, Job, NewJob};
 use crate::ledger::{self, Grant, GrantKind};
 use crate::mail::Mail;
+use crate::notice::{self, Notice};
 use crate::on_tx;
 use crate::stripe::object::{Checkout, CheckoutState, PaidPayment, Payment, PaymentIntentId};
+use crate::top_up;
 use domain::id::PurchaseId;
 use domain::money::Usd;
+use domain::top_up::Trigger;
 
 /// What news from Stripe did to a purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub async fn apply_checkout(server: &Server, checkout: &Checkout) -> Result<Effe
                 // A bank debit: the money is on its way, or it did not come.
                 Payment::Processing => Ok(Effect::Nothing),
                 Payment::Unpaid { problem, .. } => end(server, purchase_id, PurchaseState::Failed, problem).await,
-                Payment::Canceled => {
+                Payment::Canceled { .. } => {
                     let problem = Some("The payment was cancelled.".to_owned());
                     end(server, purchase_id, PurchaseState::Failed, problem).await
                 }
@@ -66,11 +68,11 @@ pub async fn apply_checkout(server: &Server, checkout: &Checkout) -> Result<Effe
 pub async fn apply_payment(server: &Server, payment: &Payment) -> Result<Effect> {
     match payment {
         Payment::Paid(payment) => complete(server, payment).await,
-        Payment::Unpaid { purchase_id: Some(purchase_id), problem: Some(problem) } => {
+        Payment::Unpaid { purchase_id: Some(purchase_id), problem: Some(problem), .. } => {
             note_decline(server, purchase_id, problem).await
         }
         Payment::Unpaid { purchase_id: None, .. } => Ok(Effect::NotOurs),
-        Payment::Processing | Payment::Canceled | Payment::Unpaid { .. } => Ok(Effect::Nothing),
+        Payment::Processing | Payment::Canceled { .. } | Payment::Unpaid { .. } => Ok(Effect::Nothing),
     }
 }
 
@@ -114,6 +116,18 @@ async fn try_complete(server: &Server, purchase_id: &PurchaseId, payment: &PaidP
                 Err(error) => return Err(error.into()),
             }
             insert_receipt(&mut tx, server, &row).await?;
+            match row.origin {
+                Origin::Checkout => {}
+                Origin::AutoTopUp => {
+                    top_up::mark_paid(&mut tx, server, purchase_id, payment.payment_intent_id()).await?;
+                    tell_top_up(&mut tx, server, &row).await?;
+                }
+            }
+            if row.keeps_card != 0 {
+                let keep = Job::KeepCard { purchase_id: purchase_id.clone() };
+                job::insert(&mut tx, &server.clock, NewJob::now(keep, &server.clock)).await?;
+            }
+            top_up::look_again(&mut tx, server, &row.account_id, Trigger::Sweep).await?;
             tx.commit().await?;
             server.wake_jobs.notify_one();
             Ok(Some(Effect::Granted))
@@ -161,7 +175,7 @@ async fn load_row(tx: &mut Tx, purchase_id: &PurchaseId) -> Result<Option<Purcha
     let row = on_tx!(tx, conn => {
         sqlx::query_as(
             "select p.purchase_id, p.pack_id, p.amount_nanos, p.bonus_nanos, p.price_cents, p.state, p.problem,
-                    p.created_at, p.ended_at, p.account_id, p.user_id, p.currency, p.stripe_session_id,
+                    p.created_at, p.ended_at, p.account_id, p.user_id, p.currency, p.origin, p.keeps_card, p.stripe_session_id,
                     p.stripe_payment_intent_id, a.stripe_customer_id
              from   purchase p
              join   account a on a.account_id = p.account_id
@@ -240,6 +254,14 @@ async fn insert_receipt(tx: &mut Tx, server: &Server, row: &PurchaseRow) -> Resu
     job::insert(tx, &server.clock, NewJob::now(Job::SendMail(receipt), &server.clock)).await
 }
 
+async fn tell_top_up(tx: &mut Tx, server: &Server, row: &PurchaseRow) -> Result<()> {
+    let purchase = &row.purchase;
+    let credit = purchase.amount.saturating_add(purchase.bonus);
+    let done = Notice::TopUpDone { price: purchase.price, credit };
+    let key = format!("top_up_done:{}", purchase.purchase_id);
+    notice::raise(tx, &server.clock, &row.account_id, &done, &key).await.map(drop)
+}
+
 /// Keeps money that does not fit from being credited, and says so loudly.
 async fn hold_back(
     server: &Server,
@@ -280,7 +302,19 @@ pub(super) async fn end(
     problem: Option<String>,
 ) -> Result<Effect> {
     let mut tx = server.db.begin().await?;
-    let updated = on_tx!(&mut tx, conn => {
+    let ended = end_unpaid(&mut tx, server, (purchase_id, state), problem).await?;
+    tx.commit().await?;
+    Ok(if ended { Effect::Ended } else { Effect::Nothing })
+}
+
+/// The same within the caller's transaction; whether it was waiting until now.
+pub(crate) async fn end_unpaid(
+    tx: &mut Tx,
+    server: &Server,
+    (purchase_id, state): (&PurchaseId, PurchaseState),
+    problem: Option<String>,
+) -> Result<bool> {
+    let updated = on_tx!(tx, conn => {
         sqlx::query(
             "update purchase
              set    state = $1, problem = coalesce($2, problem), ended_at = $3
@@ -294,8 +328,7 @@ pub(super) async fn end(
         .await
         .map(|done| done.rows_affected())
     })?;
-    tx.commit().await?;
-    Ok(if updated == 1 { Effect::Ended } else { Effect::Nothing })
+    Ok(updated == 1)
 }
 
 async fn note_decline(server: &Server, purchase_id: &PurchaseId, problem: &str) -> Result<Effect> {

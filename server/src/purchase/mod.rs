@@ -7,8 +7,9 @@ mod checkout;
 mod complete;
 mod reconcile;
 
-pub use checkout::start;
 pub(crate) use checkout::{ensure_customer_of, replace_customer_of};
+pub use checkout::{start, start_keeping_card};
+pub(crate) use complete::end_unpaid;
 pub use complete::{Effect, apply_checkout, apply_payment};
 pub use reconcile::reconcile;
 
@@ -19,6 +20,16 @@ use domain::id::{AccountId, PackId, PurchaseId, UserId};
 use domain::money::{Cents, Usd};
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+domain::text_enum! {
+    /// How a purchase is paid.
+    Origin {
+        /// On Stripe's page, by whoever is there.
+        Checkout = "checkout",
+        /// By an automatic charge, which is a `top_up` of the same id.
+        AutoTopUp = "auto_top_up",
+    }
+}
 
 domain::text_enum! {
     /// How far a purchase is.
@@ -66,6 +77,10 @@ struct PurchaseRow {
     account_id: AccountId,
     user_id: UserId,
     currency: String,
+    #[sqlx(try_from = "String")]
+    origin: Origin,
+    /// Whether the buyer agreed that the card is kept: 1 or 0.
+    keeps_card: i64,
     stripe_session_id: Option<SessionId>,
     stripe_payment_intent_id: Option<crate::stripe::object::PaymentIntentId>,
     /// The account's.

@@ -5,12 +5,12 @@
 
 use super::Failure;
 use super::event::Envelope;
-use super::object::{CustomerId, PaymentIntentId, SessionId};
+use super::object::{CustomerId, PaymentIntentId, PaymentMethodId, SessionId};
 use super::plan::SubscriptionId;
 use crate::error::{Error, Result};
 use crate::purchase::{self, Effect};
 use crate::subscription::{self, Applied};
-use crate::{Server, on_read, on_tx};
+use crate::{Server, on_read, on_tx, payment_method, top_up};
 
 domain::text_enum! {
     /// The events that something here acts on.
@@ -21,6 +21,7 @@ domain::text_enum! {
         CheckoutExpired = "checkout.session.expired",
         PaymentSucceeded = "payment_intent.succeeded",
         PaymentFailed = "payment_intent.payment_failed",
+        PaymentCanceled = "payment_intent.canceled",
         SubscriptionCreated = "customer.subscription.created",
         SubscriptionUpdated = "customer.subscription.updated",
         SubscriptionDeleted = "customer.subscription.deleted",
@@ -133,13 +134,19 @@ async fn apply(server: &Server, event: &StoredEvent) -> Result<(EventState, Opti
             Ok(checkout) if checkout.plan_change_id.is_some() => {
                 subscription::apply_checkout(server, &checkout).await.map(of_plan)
             }
+            Ok(checkout) if checkout.card_setup_id.is_some() => {
+                payment_method::apply_setup(server, &checkout.session_id).await.map(|_| (EventState::Applied, None))
+            }
             Ok(checkout) => purchase::apply_checkout(server, &checkout).await.map(of_purchase),
             Err(Failure::Missing) => failed("Stripe has no such Checkout Session"),
             Err(failure) => Err(failure.into()),
         },
-        EventKind::PaymentSucceeded | EventKind::PaymentFailed => {
+        EventKind::PaymentSucceeded | EventKind::PaymentFailed | EventKind::PaymentCanceled => {
             match server.stripe.load_payment(&PaymentIntentId::new(object_id)).await {
-                Ok(payment) => purchase::apply_payment(server, &payment).await.map(of_purchase),
+                Ok(payment) => match top_up::apply_payment(server, &payment).await? {
+                    Some(effect) => Ok(of_purchase(effect)),
+                    None => purchase::apply_payment(server, &payment).await.map(of_purchase),
+                },
                 Err(Failure::Missing) => failed("Stripe has no such PaymentIntent"),
                 Err(failure) => Err(failure.into()),
             }
@@ -161,6 +168,10 @@ async fn apply(server: &Server, event: &StoredEvent) -> Result<(EventState, Opti
             None => Ok((EventState::Ignored, Some("the invoice is for no subscription".to_owned()))),
         },
         EventKind::CardSetUp | EventKind::CardAttached | EventKind::CardDetached | EventKind::CardUpdated => {
+            // A card that was detached names no customer any more.
+            if kind != EventKind::CardSetUp {
+                payment_method::refresh(server, &PaymentMethodId::new(object_id)).await?;
+            }
             match envelope.customer_id {
                 Some(customer_id) => {
                     subscription::refresh_customer(server, &CustomerId::new(customer_id)).await.map(of_plan)

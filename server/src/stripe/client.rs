@@ -17,7 +17,8 @@ use std::time::Duration;
 use stripe::{ApiErrors, ApiErrorsCode, IdempotencyKey, RequestStrategy, StripeError, StripeRequest as _};
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionLineItemsPriceData,
-    CreateCheckoutSessionPaymentIntentData, ProductData, RetrieveCheckoutSession,
+    CreateCheckoutSessionPaymentIntentData, CreateCheckoutSessionPaymentIntentDataSetupFutureUsage, ProductData,
+    RetrieveCheckoutSession,
 };
 use stripe_core::customer::CreateCustomer;
 use stripe_core::payment_intent::RetrievePaymentIntent;
@@ -47,6 +48,8 @@ pub struct NewCheckout<'a> {
     pub expires_at: Timestamp,
     pub success_url: String,
     pub cancel_url: String,
+    /// The buyer agreed that the card is kept for charges without them.
+    pub keeps_card: bool,
 }
 
 /// Why Stripe did not do what was asked. Nothing was charged by the call, or the same key will tell.
@@ -115,6 +118,8 @@ impl Client {
         line.quantity = Some(1);
         let mut payment = CreateCheckoutSessionPaymentIntentData::new();
         payment.metadata = Some(metadata.clone());
+        payment.setup_future_usage =
+            new.keeps_card.then_some(CreateCheckoutSessionPaymentIntentDataSetupFutureUsage::OffSession);
         let request = CreateCheckoutSession::new()
             .mode(stripe_shared::CheckoutSessionMode::Payment)
             .line_items(vec![line])

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod billing;
+pub mod card;
 pub mod client;
 pub mod event;
 pub mod inbox;

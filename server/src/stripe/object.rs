@@ -2,8 +2,9 @@
 //! Does not own: fetching them (`client`).
 //! Invariant: a [`PaidPayment`] is made only from an object that Stripe's API answered with.
 
-use super::plan::{PLAN_CHANGE_ID, SubscriptionId};
-use domain::id::{PlanChangeId, PurchaseId};
+use super::card::CARD_SETUP_ID;
+use super::plan::{ACCOUNT_ID, PLAN_CHANGE_ID, SubscriptionId};
+use domain::id::{AccountId, CardSetupId, PlanChangeId, PurchaseId};
 use domain::money::Cents;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -46,6 +47,8 @@ stripe_id!(
     PaymentIntentId,
     /// A customer at Stripe, `cus_…`: one for each account that ever bought.
     CustomerId,
+    /// A card that is kept, `pm_…`.
+    PaymentMethodId,
 );
 
 /// A Checkout Session as Stripe has it now.
@@ -57,6 +60,8 @@ pub struct Checkout {
     pub purchase_id: Option<PurchaseId>,
     /// Stripe makes it when the buyer first tries to pay.
     pub payment_intent_id: Option<PaymentIntentId>,
+    /// Our page for leaving a card, if the session is one.
+    pub card_setup_id: Option<CardSetupId>,
     /// Our change of plan, if the session is for one.
     pub plan_change_id: Option<PlanChangeId>,
     /// What it began, once it is complete.
@@ -81,11 +86,81 @@ pub enum Payment {
     Processing,
     /// Not paid: nobody tried yet, or the last try failed for the reason given.
     Unpaid {
+        payment_intent_id: PaymentIntentId,
         purchase_id: Option<PurchaseId>,
         problem: Option<String>,
+        /// The last try's refusal, in Stripe's codes.
+        decline: Option<Decline>,
+        /// The bank's page, while the bank waits for the customer.
+        action_url: Option<String>,
     },
     /// Cannot be paid any more.
-    Canceled,
+    Canceled {
+        purchase_id: Option<PurchaseId>,
+    },
+}
+
+/// Why a payment failed, in Stripe's codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decline {
+    pub code: String,
+    pub decline_code: Option<String>,
+}
+
+/// A card that Stripe keeps for a customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StripeCard {
+    pub payment_method_id: PaymentMethodId,
+    /// Whether it stays with a customer, so that it can be charged again.
+    pub is_attached: bool,
+    /// Stripe's name of the number, the same for the same number.
+    pub fingerprint: String,
+    pub brand: String,
+    pub last4: String,
+    pub exp_month: i64,
+    pub exp_year: i64,
+}
+
+impl StripeCard {
+    /// `None` for what is no card, such as a bank account.
+    pub(super) fn from_stripe(method: stripe_shared::PaymentMethod) -> Option<StripeCard> {
+        let card = method.card?;
+        Some(StripeCard {
+            payment_method_id: PaymentMethodId::new(method.id.as_str()),
+            is_attached: method.customer.is_some(),
+            fingerprint: card.fingerprint.unwrap_or_else(|| method.id.to_string()),
+            brand: card.brand,
+            last4: card.last4,
+            exp_month: card.exp_month,
+            exp_year: card.exp_year,
+        })
+    }
+
+    pub(super) fn from_expanded(method: stripe_types::Expandable<stripe_shared::PaymentMethod>) -> Option<StripeCard> {
+        method.into_object().and_then(StripeCard::from_stripe)
+    }
+}
+
+/// Stripe's page for leaving a card, as it is now.
+#[derive(Clone, Debug)]
+pub struct CardSetup {
+    pub card_setup_id: Option<CardSetupId>,
+    pub account_id: Option<AccountId>,
+    pub customer_id: Option<CustomerId>,
+    pub state: CheckoutState,
+    /// What was left, once it is complete.
+    pub card: Option<StripeCard>,
+}
+
+impl CardSetup {
+    pub(super) fn from_stripe(mut session: stripe_shared::CheckoutSession) -> CardSetup {
+        let setup = session.setup_intent.take().and_then(stripe_types::Expandable::into_object);
+        let card = setup.and_then(|setup| setup.payment_method).and_then(StripeCard::from_expanded);
+        let customer_id = session.customer.as_ref().map(|customer| CustomerId::new(customer.id().as_str()));
+        let account_id = session.metadata.as_ref().and_then(|metadata| metadata.get(ACCOUNT_ID)).map(AccountId::new);
+        let Checkout { state, card_setup_id, .. } = Checkout::from_stripe(session);
+        CardSetup { card_setup_id, account_id, customer_id, state, card }
+    }
 }
 
 /// Money that Stripe has received. Whoever holds one has asked Stripe, so credit may follow.
@@ -142,6 +217,11 @@ impl Checkout {
             state,
             purchase_id: session.metadata.as_ref().and_then(purchase_id),
             payment_intent_id: session.payment_intent.map(|payment| PaymentIntentId::new(payment.id().as_str())),
+            card_setup_id: session
+                .metadata
+                .as_ref()
+                .and_then(|metadata| metadata.get(CARD_SETUP_ID))
+                .map(CardSetupId::new),
             plan_change_id: session
                 .metadata
                 .as_ref()
@@ -165,13 +245,22 @@ impl Payment {
                 currency: intent.currency.to_string(),
                 live: intent.livemode,
             }),
-            Status::RequiresAction | Status::RequiresConfirmation | Status::RequiresPaymentMethod => Payment::Unpaid {
-                purchase_id,
-                problem: intent
-                    .last_payment_error
-                    .map(|error| error.message.unwrap_or_else(|| "The payment was declined.".to_owned())),
-            },
-            Status::Canceled => Payment::Canceled,
+            Status::RequiresAction | Status::RequiresConfirmation | Status::RequiresPaymentMethod => {
+                let decline = intent.last_payment_error.as_ref().map(|error| Decline {
+                    code: error.code.as_ref().map_or("card_declined", |code| code.as_str()).to_owned(),
+                    decline_code: error.decline_code.clone(),
+                });
+                Payment::Unpaid {
+                    payment_intent_id: PaymentIntentId::new(intent.id.as_str()),
+                    purchase_id,
+                    problem: intent
+                        .last_payment_error
+                        .map(|error| error.message.unwrap_or_else(|| "The payment was declined.".to_owned())),
+                    decline,
+                    action_url: intent.next_action.and_then(|action| action.redirect_to_url?.url),
+                }
+            }
+            Status::Canceled => Payment::Canceled { purchase_id },
             Status::Processing | Status::RequiresCapture | Status::Unknown(_) | _ => Payment::Processing,
         }
     }

@@ -1,7 +1,7 @@
 //! Owns: what the tests of purchases stand on: a sandbox Stripe, a server that sells through it, and a buyer.
 //! Nothing is delivered and no job runs until a test says so.
 
-use crate::support::{START, World};
+use crate::support::World;
 use domain::catalogue::Catalogue;
 use domain::id::{AccountId, PackId, PurchaseId, UserId};
 use domain::money::Usd;
@@ -16,6 +16,7 @@ use server::purchase::{self, Purchase, PurchaseState};
 use server::{Server, http, http_client, ledger, member, on_read, on_tx};
 use sha2::Sha256;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
 
 pub const SECRET: &str = "whsec_it";
@@ -47,7 +48,11 @@ impl Shop {
 
     /// With settings that differ from the usual ones.
     pub async fn open_with(world: &World, change: impl FnOnce(&mut Config)) -> Shop {
-        let options = sandbox::Options { now: Some(START.seconds()), ..sandbox::Options::default() };
+        // Several shops of one database must not share the ids of their Stripes.
+        static SHOPS: AtomicU64 = AtomicU64::new(1);
+        let seed = SHOPS.fetch_add(1, Ordering::Relaxed);
+        let now = Some(world.clock.now().seconds());
+        let options = sandbox::Options { now, seed, ..sandbox::Options::default() };
         let sandbox = sandbox::start(options).await.unwrap();
         let mut config = world.config.clone();
         config.stripe.api_url = sandbox.stripe_url();
