@@ -77,10 +77,10 @@ test('paused when the bank asks, confirmed with the bank, lifted by another card
   const person = newPerson('threeds');
   await signUp(page, sandbox, person);
   await page.goto(PAGE);
-  // Nothing is there, so the first pack is paid on Stripe's page, which keeps the card.
-  await choose(page, { threshold: '5', pack: '$10 pack for $11.50', cap: '100' });
-  await page.getByRole('button', { name: /^Turn on/ }).click();
+  // Nothing is there, so the page says at once what turning it on charges: the first pack is paid on Stripe's page, which
+  // keeps the card.
   await expect(page.getByText('You will be charged $11.50 now.')).toBeVisible();
+  await choose(page, { threshold: '5', pack: '$10 pack for $11.50', cap: '100' });
   await page.getByRole('button', { name: 'Turn on: pay $11.50 and leave the card' }).click();
   await leaveCard(page, '4000 0027 6000 3184', 'Pay $11.50');
   await page.getByRole('button', { name: 'Complete' }).click();
