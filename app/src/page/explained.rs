@@ -88,10 +88,10 @@ fn model(buys: &Buys<'_>, zone: &str) -> impl IntoView + use<> {
                     <tr>
                         <th scope="col">"Task"</th>
                         <th class="number" scope="col">
-                            "One costs about"
+                            "Each, about"
                         </th>
                         <th class="number" scope="col">
-                            "A dollar pays for"
+                            "For a dollar"
                         </th>
                     </tr>
                 </thead>

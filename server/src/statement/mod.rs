@@ -64,6 +64,13 @@ pub struct Entry {
     pub count: u64,
 }
 
+impl Entry {
+    /// Its kind and what it is about; a run that was not charged says so itself.
+    pub fn in_words(&self) -> String {
+        if self.kind == LineKind::Waiver { self.what.clone() } else { format!("{}: {}", self.kind.word(), self.what) }
+    }
+}
+
 /// Where a month lies among an account's postings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {

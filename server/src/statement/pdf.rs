@@ -109,7 +109,7 @@ fn table_head(sheets: &mut Sheets) {
 }
 
 fn line(sheets: &mut Sheets, entry: &Entry, zone: &str) {
-    let what = format!("{}: {}", entry.kind.word(), entry.what);
+    let what = entry.in_words();
     let parts = sheets.wrap(&what, BODY, Weight::Regular, WHAT_END - WHAT);
     let count = i16::try_from(parts.len()).unwrap_or(i16::MAX);
     // A line is never torn apart, unless it alone is longer than a page.

@@ -103,7 +103,7 @@ fn documents(month: CalendarMonth) -> impl IntoView {
     let link = |month: CalendarMonth, kind: &'static str| {
         let name = format!("{} as {}", month.name(), kind.to_uppercase());
         view! {
-            <a class="button" href=format!("/credits/statement/{month}.{kind}") download="">
+            <a class="button" href=format!("/credits/statement/{month}.{kind}")>
                 {name}
             </a>
         }
@@ -193,7 +193,7 @@ fn detail(line: &Line, catalogue: &Catalogue) -> String {
     let held = line.held.checked_neg().unwrap_or_default();
     match (line.kind, &line.run) {
         (LineKind::Hold, _) => format!("Set aside: {}", text(line.held, Digits::Exact)),
-        (LineKind::Waiver, _) => format!("Not charged: {} given back", text(held, Digits::Exact)),
+        (LineKind::Waiver, _) => format!("{} was set aside and is back", text(held, Digits::Exact)),
         (kind, Some(run)) => format!("{} · {}", kind.word(), model_name(catalogue, &run.model_id)),
         (kind, None) => kind.word().to_owned(),
     }
