@@ -355,7 +355,7 @@ async fn the_csv_is_exact_and_no_text_is_a_formula() {
             let column = |name: &str| header.iter().position(|field| field == name).unwrap();
             let (line, what, change, balance, total) =
                 (column("line"), column("what"), column("change_usd"), column("balance_usd"), column("total_usd"));
-            let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
+            let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
             let usd = |text: &str| Usd::parse_dollars(text).unwrap_or_else(|| panic!("`{text}` is no amount"));
 
             let document = statement::load_document(&world.server, subject(&account, name, month)).await.unwrap();
@@ -386,6 +386,7 @@ async fn the_csv_is_exact_and_no_text_is_a_formula() {
 
 /// Ten thousand lines are read page by page, each page by its index; the last page costs what the first does.
 #[tokio::test]
+#[allow(clippy::print_stdout)] // What it measured, for whoever runs it with --no-capture.
 async fn ten_thousand_lines_are_paged_quickly() {
     each_database(async |world| {
         let account = world.account_with(100).await;

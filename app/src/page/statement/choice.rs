@@ -46,12 +46,12 @@ impl Choice {
         LineFilter { kind: self.kind, model, skill, after: None, until: None }
     }
 
-    pub fn from_moment(&self, zone: &str) -> Option<Timestamp> {
+    pub fn first_moment(&self, zone: &str) -> Option<Timestamp> {
         Some(day_in_zone(self.from.as_deref()?, zone)?.0)
     }
 
     /// The first moment of the day after the last.
-    pub fn until_moment(&self, zone: &str) -> Option<Timestamp> {
+    pub fn end_moment(&self, zone: &str) -> Option<Timestamp> {
         Some(day_in_zone(self.to.as_deref()?, zone)?.1)
     }
 
@@ -62,7 +62,7 @@ impl Choice {
     /// What was typed that is no day or moment, or leaves no time.
     pub fn problem(&self, zone: &str) -> Option<String> {
         let unread = |typed: &Option<String>, read: Option<Timestamp>| typed.is_some() && read.is_none();
-        let (from, until) = (self.from_moment(zone), self.until_moment(zone));
+        let (from, until) = (self.first_moment(zone), self.end_moment(zone));
         if unread(&self.from, from) || unread(&self.to, until) {
             return Some("A day is written like 2026-11-05. That filter was left out.".to_owned());
         }
@@ -175,7 +175,7 @@ mod tests {
             |from: &str, to: &str| Choice { from: Some(from.to_owned()), to: Some(to.to_owned()), ..Choice::default() };
         let one_day = of("2026-11-05", "2026-11-05");
         let zone = "Europe/Vienna";
-        let seconds = one_day.until_moment(zone).unwrap().seconds() - one_day.from_moment(zone).unwrap().seconds();
+        let seconds = one_day.end_moment(zone).unwrap().seconds() - one_day.first_moment(zone).unwrap().seconds();
         assert_eq!((seconds, one_day.problem(zone)), (86_400, None));
         assert!(of("2026-11-06", "2026-11-05").problem(zone).unwrap().contains("before the first"));
         assert!(of("05.11.2026", "2026-11-05").problem(zone).unwrap().contains("2026-11-05"));

@@ -34,10 +34,10 @@ pub fn StatementPage() -> impl IntoView {
         let zone = user.time_zone.clone();
         let choice = Choice::read(&query);
         let mut filter = choice.filter();
-        if let Some(from) = choice.from_moment(&zone) {
+        if let Some(from) = choice.first_moment(&zone) {
             filter.after = Some(cut(&server, &user.account_id, from).await?);
         }
-        if let Some(until) = choice.until_moment(&zone) {
+        if let Some(until) = choice.end_moment(&zone) {
             filter.until = Some(cut(&server, &user.account_id, until).await?);
         }
         let mut lines = list_lines(&server, &user.account_id, &filter, choice.before, ROWS + 1).await?;
