@@ -58,6 +58,30 @@ test('a key is checked, kept out of sight, pays for a run, and is deleted', asyn
 test.describe('without JavaScript', () => {
   test.use({ javaScriptEnabled: false });
 
+  test('rules say whose key pays, and a line says what the next run will use', async ({ page, sandbox }) => {
+    await signUp(page, sandbox, newPerson('keys-rules'));
+    await page.goto('/keys');
+    const line = page.getByText(/^Claude 3\.5 Haiku: this run will use/);
+    const rule = page.getByLabel('Whose key pays: Anthropic, Fast');
+    const saveRules = () => page.getByRole('button', { name: 'Save the rules' }).click();
+    await expect(line).toContainText('our key, paid from your plan or credits');
+
+    await rule.selectOption({ label: 'My key alone' });
+    await saveRules();
+    await expect(page.getByText('The rules are saved.')).toBeVisible();
+    await expect(line).toContainText('nothing, for no key of yours works and nothing may pay instead');
+
+    await rule.selectOption({ label: 'My key, then Tokenbank' });
+    await saveRules();
+    await expect(page.getByText(/Letting Tokenbank pay needs an amount of dollars/)).toBeVisible();
+    await rule.selectOption({ label: 'My key, then Tokenbank' });
+    await page.getByLabel('What Tokenbank may pay in a month, in dollars: Anthropic, Fast').fill('5');
+    await saveRules();
+    await expect(line).toContainText('our key in place of yours, up to $5.00 more this month');
+    await save(page, 'Anthropic', KEY.good, 'Mine');
+    await expect(line).toContainText('your key “Mine” (sk-…AbCd)');
+  });
+
   test('a key without credit is saved and says so, and can be switched off and replaced', async ({ page, sandbox }) => {
     await signUp(page, sandbox, newPerson('keys-plain'));
     await save(page, 'OpenAI', KEY.broke, 'Mine');

@@ -91,6 +91,12 @@ pub enum Denial {
     NoPlatformKey { provider: String },
     /// The provider refuses the user's own key, or there is none that works; the platform does not pay instead.
     OwnKeyRefused { provider: String, problem: String },
+    /// The user's own account at the provider has no credit, or has reached its limit there.
+    OwnAccountEmpty { provider: String },
+    /// The provider refuses our own key or account.
+    PlatformKeyRefused { provider: String },
+    /// What may be paid in place of the account's own key this month is taken.
+    FallbackCap { provider: String, cap: Usd, needed: Usd, left: Usd },
     /// This request came from another site.
     CrossSite,
     /// The card on file was declined, or its bank wants to ask; in Stripe's words.
@@ -144,6 +150,9 @@ impl Denial {
             Denial::ProviderBusy { .. } => "provider_busy",
             Denial::NoPlatformKey { .. } => "no_platform_key",
             Denial::OwnKeyRefused { .. } => "own_key_refused",
+            Denial::OwnAccountEmpty { .. } => "own_account_empty",
+            Denial::PlatformKeyRefused { .. } => "platform_key_refused",
+            Denial::FallbackCap { .. } => "fallback_cap",
             Denial::CrossSite => "cross_site",
             Denial::PaymentDeclined { .. } => "payment_declined",
             Denial::NoUsableKey => "no_usable_key",
@@ -180,8 +189,8 @@ impl Denial {
             Denial::NotSignedIn | Denial::WrongCredentials => 401,
             Denial::LinkExpired { .. } => 410,
             Denial::IdempotencyMismatch => 422,
-            Denial::OwnKeyRefused { .. } => 424,
-            Denial::Upstream { .. } => 502,
+            Denial::OwnKeyRefused { .. } | Denial::OwnAccountEmpty { .. } | Denial::FallbackCap { .. } => 424,
+            Denial::Upstream { .. } | Denial::PlatformKeyRefused { .. } => 502,
             Denial::ProviderBusy { .. } | Denial::NoPlatformKey { .. } => 503,
         }
     }
@@ -217,6 +226,9 @@ impl Denial {
             | Denial::Upstream { .. }
             | Denial::NoPlatformKey { .. }
             | Denial::OwnKeyRefused { .. }
+            | Denial::OwnAccountEmpty { .. }
+            | Denial::PlatformKeyRefused { .. }
+            | Denial::FallbackCap { .. }
             | Denial::CrossSite
             | Denial::PaymentDeclined { .. }
             | Denial::NoUsableKey
@@ -314,6 +326,18 @@ impl Denial {
                 "Your {provider} key {problem}. Nothing was charged, and nothing was paid from anything else. Look at it \
                  under Keys."
             ),
+            Denial::OwnAccountEmpty { provider } => format!(
+                "Your {provider} account has no credit left, or has reached its limit there. Nothing was charged. Add credit \
+                 there, or let Tokenbank pay from your balance under Keys."
+            ),
+            Denial::PlatformKeyRefused { provider } => format!(
+                "{provider} refuses our own key. That is ours to mend, and nothing was charged. Choose another model, or use a \
+                 key of your own."
+            ),
+            Denial::FallbackCap { provider, cap, needed, left } => format!(
+                "No {provider} key of yours works, and of the {cap} a month that may be paid instead {left} is left; this can \
+                 cost up to {needed}. Nothing was charged. Mend the key, or raise the sum under Keys."
+            ),
             Denial::CrossSite => {
                 "This request came from another site and was refused. Open the page itself.".to_owned()
             }
@@ -358,7 +382,12 @@ impl Denial {
                 vec![remedy("Sign in", "/sign-in"), remedy("Reset password", "/reset-password")]
             }
             Denial::LinkExpired { .. } => vec![remedy("Sign in", "/sign-in")],
-            Denial::OwnKeyRefused { .. } => vec![remedy("See your keys", "/keys")],
+            Denial::OwnKeyRefused { .. } | Denial::OwnAccountEmpty { .. } | Denial::FallbackCap { .. } => {
+                vec![remedy("See your keys", "/keys")]
+            }
+            Denial::PlatformKeyRefused { .. } => {
+                vec![remedy("Choose another model", "/tasks"), remedy("Add a key", "/keys")]
+            }
             Denial::AccountFrozen { .. }
             | Denial::PromptTooLong { .. }
             | Denial::PriceChanged { .. }

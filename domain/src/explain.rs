@@ -87,7 +87,11 @@ mod tests {
         let prd = sonnet.operations.iter().find(|operation| operation.cost.to_string() == "$0.105").unwrap();
         assert_eq!((prd.is_its_own, prd.tenths), (true, Some(95)));
         assert_eq!(sonnet.operations.len(), catalogue.skills.len());
-        assert!(all.iter().flat_map(|buys| &buys.operations).all(|operation| operation.cost.is_positive()));
+        assert!(
+            all.iter()
+                .flat_map(|buys| &buys.operations)
+                .all(|operation| operation.cost.is_positive() || operation.tenths.is_none())
+        );
     }
 
     #[test]

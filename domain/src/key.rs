@@ -4,6 +4,8 @@
 
 use crate::denial::Denial;
 use crate::id::ModelId;
+use crate::key_health::KeyHealth;
+use crate::money::Usd;
 use crate::provider::Provider;
 
 crate::text_enum! {
@@ -28,7 +30,7 @@ crate::text_enum! {
         Own = "own",
         /// Only with ours.
         Platform = "platform",
-        /// With the account's own, and with ours when none of them works.
+        /// With the account's own, and with ours when none of them works: by consent, up to a sum a month.
         OwnThenPlatform = "own_then_platform",
     }
 }
@@ -65,8 +67,26 @@ impl KeyState {
 pub struct Candidate<T> {
     pub key: T,
     pub state: KeyState,
+    pub health: KeyHealth,
     /// `None` for every model of the provider.
     pub allowed_models: Option<Vec<ModelId>>,
+}
+
+impl<T> Candidate<T> {
+    /// Whether runs may be sent with it.
+    pub fn is_usable(&self) -> bool {
+        self.state.is_usable() && self.health != KeyHealth::Expired
+    }
+}
+
+/// What an account has decided for a provider's models of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRule {
+    pub policy: KeyPolicy,
+    /// What ours may cost in a month in place of its own. Without it there is no consent, and nothing is paid.
+    pub cap: Option<Usd>,
+    /// What it has cost this month, runs that still go on with the most they can cost.
+    pub spent: Usd,
 }
 
 /// Whose key a run is made with.
@@ -74,26 +94,44 @@ pub struct Candidate<T> {
 pub enum Choice<T> {
     Own(T),
     Platform,
+    /// Ours in place of the account's own, because none of them works and the account said so beforehand; up to what is
+    /// left of its cap.
+    Instead {
+        left: Usd,
+    },
     /// The account wants its own key used, and none works.
     NoneWorks,
 }
 
-/// Whose key a run of the model is made with: the first of the account's that works, in their order. `candidates` are
-/// the keys of the model's provider that are switched on. Keys that do not allow the model are as if they were not there.
-pub fn choose<T>(policy: Option<KeyPolicy>, candidates: Vec<Candidate<T>>, model: &ModelId) -> Choice<T> {
-    let mut fitting = candidates
+/// Whose key a run of the model is made with: the first of the account's that is well, in their order, then the first that
+/// may work. `candidates` are the keys of the model's provider that are switched on. Keys that do not allow the model are as
+/// if they were not there. Falling back on ours is only ever by a rule that says so, with a cap.
+pub fn choose<T>(rule: Option<KeyRule>, candidates: Vec<Candidate<T>>, model: &ModelId) -> Choice<T> {
+    let allows = |key: &Candidate<T>| key.allowed_models.as_ref().is_none_or(|models| models.contains(model));
+    let fitting: Vec<Candidate<T>> = candidates.into_iter().filter(allows).collect();
+    let has_any = !fitting.is_empty();
+    let (well, rest): (Vec<_>, Vec<_>) = fitting
         .into_iter()
-        .filter(|key| key.allowed_models.as_ref().is_none_or(|models| models.contains(model)))
-        .peekable();
-    let has_any = fitting.peek().is_some();
-    let usable = fitting.find(|candidate| candidate.state.is_usable());
-    match (policy, usable) {
-        (Some(KeyPolicy::Platform), _) => Choice::Platform,
-        (Some(KeyPolicy::Own | KeyPolicy::OwnThenPlatform) | None, Some(candidate)) => Choice::Own(candidate.key),
-        (Some(KeyPolicy::OwnThenPlatform), None) => Choice::Platform,
-        (Some(KeyPolicy::Own), None) => Choice::NoneWorks,
-        (None, None) if has_any => Choice::NoneWorks,
-        (None, None) => Choice::Platform,
+        .filter(Candidate::is_usable)
+        .partition(|key| key.health.is_well() && key.state != KeyState::ValidNoCredit);
+    let well = well.into_iter().next();
+    let tried = rest.into_iter().next();
+    let policy = rule.map(|rule| rule.policy);
+    match (policy, well, tried) {
+        (Some(KeyPolicy::Platform), _, _) => Choice::Platform,
+        (_, Some(key), _) => Choice::Own(key.key),
+        (Some(KeyPolicy::OwnThenPlatform), None, tried) => {
+            let left = rule.and_then(|rule| Some(rule.cap?.saturating_sub(rule.spent)));
+            match (left, tried) {
+                (Some(left), _) if left.is_positive() => Choice::Instead { left },
+                (Some(_) | None, Some(key)) => Choice::Own(key.key),
+                (Some(_) | None, None) => Choice::NoneWorks,
+            }
+        }
+        (Some(KeyPolicy::Own) | None, None, Some(key)) => Choice::Own(key.key),
+        (Some(KeyPolicy::Own), None, None) => Choice::NoneWorks,
+        (None, None, None) if has_any => Choice::NoneWorks,
+        (None, None, None) => Choice::Platform,
     }
 }
 
@@ -181,31 +219,53 @@ mod tests {
 
     fn candidate(key: u8, state: KeyState, models: Option<&[&str]>) -> Candidate<u8> {
         let allowed_models = models.map(|models| models.iter().map(|id| ModelId::new(*id)).collect());
-        Candidate { key, state, allowed_models }
+        Candidate { key, state, health: KeyHealth::Healthy, allowed_models }
     }
 
     #[test]
     fn whose_key_pays_is_a_table() {
+        let of_health = |key, health| Candidate { health, ..candidate(key, KeyState::Valid, None) };
         let good = || candidate(1, KeyState::Valid, None);
         let dead = || candidate(2, KeyState::Invalid, None);
         let other = || candidate(3, KeyState::Valid, Some(&["other"]));
+        let broke = || candidate(4, KeyState::ValidNoCredit, None);
+        let failing = || of_health(5, KeyHealth::Failing);
+        let expired = || of_health(6, KeyHealth::Expired);
         let model = ModelId::new("haiku");
-        let own = Some(KeyPolicy::Own);
-        let both = Some(KeyPolicy::OwnThenPlatform);
-        for (policy, keys, expected) in [
+        let dollars = |dollars| Usd::from_dollars(dollars).unwrap();
+        let rule = |policy, cap| Some(KeyRule { policy, cap, spent: dollars(2) });
+        let own = rule(KeyPolicy::Own, None);
+        let platform = rule(KeyPolicy::Platform, None);
+        let (unasked, both, used_up) = (
+            rule(KeyPolicy::OwnThenPlatform, None),
+            rule(KeyPolicy::OwnThenPlatform, Some(dollars(5))),
+            rule(KeyPolicy::OwnThenPlatform, Some(dollars(2))),
+        );
+        let instead = Choice::Instead { left: dollars(3) };
+        for (rule, keys, expected) in [
             (None, vec![], Choice::Platform),
             (None, vec![good()], Choice::Own(1)),
             (None, vec![dead(), good()], Choice::Own(1)),
+            (None, vec![broke(), failing(), good()], Choice::Own(1)),
+            (None, vec![failing(), broke()], Choice::Own(5)),
+            (None, vec![expired()], Choice::NoneWorks),
             (None, vec![dead()], Choice::NoneWorks),
             (None, vec![other()], Choice::Platform),
             (own, vec![], Choice::NoneWorks),
             (own, vec![other()], Choice::NoneWorks),
             (own, vec![dead()], Choice::NoneWorks),
-            (both, vec![dead()], Choice::Platform),
-            (both, vec![good()], Choice::Own(1)),
-            (Some(KeyPolicy::Platform), vec![good()], Choice::Platform),
+            (own, vec![broke()], Choice::Own(4)),
+            (both, vec![], instead.clone()),
+            (both, vec![dead()], instead.clone()),
+            (both, vec![broke(), failing(), expired()], instead.clone()),
+            (both, vec![broke(), good()], Choice::Own(1)),
+            (used_up, vec![broke()], Choice::Own(4)),
+            (used_up, vec![dead()], Choice::NoneWorks),
+            (unasked, vec![dead()], Choice::NoneWorks),
+            (unasked, vec![broke()], Choice::Own(4)),
+            (platform, vec![good()], Choice::Platform),
         ] {
-            assert_eq!(choose(policy, keys.clone(), &model), expected, "{policy:?} {keys:?}");
+            assert_eq!(choose(rule, keys.clone(), &model), expected, "{rule:?} {keys:?}");
         }
     }
 

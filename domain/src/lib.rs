@@ -17,6 +17,7 @@ pub mod forecast;
 pub mod funding;
 pub mod id;
 pub mod key;
+pub mod key_health;
 pub mod ledger;
 pub mod limit;
 pub mod member;

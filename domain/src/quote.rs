@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(denied(&draft(None, "gpt-9", 1), &book(), NOW).code(), "unknown_model");
         assert_eq!(denied(&draft(Some("poem"), "gpt-4o", 1), &book(), NOW).code(), "unknown_skill");
         assert_eq!(crate::route::offered(&catalogue, &RateBook::default(), NOW).len(), 0);
-        assert_eq!(crate::route::offered(&catalogue, &book(), NOW).len(), 5);
+        assert_eq!(crate::route::offered(&catalogue, &book(), NOW).len(), 12);
     }
 
     #[test]
@@ -285,7 +285,13 @@ mod tests {
             quotes.iter().map(|quote| (quote.model.to_string(), quote.likely.to_string())).collect();
         let expected = [
             ("gpt-4o-mini", "$0.0045"),
+            ("groq-gpt-oss-120b", "$0.0045"),
+            ("openrouter-gpt-4o-mini", "$0.0045"),
+            ("deepseek-chat", "$0.0049"),
+            ("gemini-2.5-flash", "$0.0155"),
+            ("together-llama-3.3-70b", "$0.0156"),
             ("claude-3-5-haiku", "$0.028"),
+            ("gemini-2.5-pro", "$0.0625"),
             ("gpt-4o", "$0.075"),
             ("claude-opus-4", "$0.525"),
         ];
@@ -297,7 +303,7 @@ mod tests {
         fn the_band_is_ordered(
             bytes in 0..300_000_u64,
             skill in 0..7_usize,
-            model in 0..5_usize,
+            model in 0..12_usize,
             asked in proptest::option::of(0..100_000_u64),
             outputs in proptest::collection::vec(0..60_000_u64, 0..12),
             writes_cache in any::<bool>(),

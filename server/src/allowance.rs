@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::{Balance, load_balance};
-use crate::provider_key::{OwnKeys, load_own};
+use crate::provider_key::{Fallback, OwnKeys, load_own};
 use crate::subscription::CurrentRow;
 use crate::{Server, catalogue, on_read, on_tx};
 use domain::catalogue::{Catalogue, Model, TrialKind};
@@ -95,6 +95,7 @@ async fn load_row(server: &Server, account_id: &AccountId) -> Result<Option<Row>
                        s.catalogue_version, a.pay_with, t.trial_id, t.kind as trial_kind, t.plan_id as trial_plan_id,
                        t.ends_at as trial_ends_at,
                        exists (select 1 from provider_key k where k.account_id = a.account_id and k.deleted_at is null)
+                       or exists (select 1 from key_policy p where p.account_id = a.account_id)
                        as has_keys
              from      account a
              left join subscription s
@@ -129,12 +130,24 @@ impl Standing {
         payers(&Means { own_key: false, trial, plan: &self.own, rule: &self.rule, pay_with: self.pay_with }, model)
     }
 
+    /// How a run of the model is paid from here in place of the account's own key, if it is. Denial: `FallbackCap` when it
+    /// can cost more than what is left of the account's cap.
+    pub fn fallback(&self, model: &Model, ceiling: Usd) -> Result<Option<Fallback>, Denial> {
+        let Choice::Instead { left } = self.own_keys.choose(model) else { return Ok(None) };
+        let cap = self.own_keys.rule(model.provider, model.class).and_then(|rule| rule.cap).unwrap_or(Usd::ZERO);
+        if ceiling > left {
+            let provider = model.provider.name().to_owned();
+            return Err(Denial::FallbackCap { provider, cap, needed: ceiling, left });
+        }
+        Ok(Some(Fallback { provider: model.provider, class: model.class, cap }))
+    }
+
     /// The account's own key that a run of the model is made with; `None` for ours. Denial: `OwnKeyRefused` when the
     /// account wants its own used and none works.
     pub fn own_key(&self, model: &Model) -> Result<Option<ProviderKeyId>, Denial> {
         match self.own_keys.choose(model) {
             Choice::Own(id) => Ok(Some(id)),
-            Choice::Platform => Ok(None),
+            Choice::Platform | Choice::Instead { .. } => Ok(None),
             Choice::NoneWorks => {
                 let problem = "does not work, or is not there".to_owned();
                 Err(Denial::OwnKeyRefused { provider: model.provider.name().to_owned(), problem })

@@ -63,18 +63,33 @@ pub struct Settings {
     /// Proxies in front of us whose X-Forwarded-For is believed, such as `10.0.0.0/8`; comma-separated.
     #[arg(long, env = "TOKENBANK_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<String>,
+    /// Our own Google Gemini key; unset, its models run with users' own keys alone.
+    #[arg(long, env = "TOKENBANK_GEMINI_API_KEY", hide_env_values = true)]
+    pub gemini_api_key: Option<SecretString>,
     /// Where the API of Google Gemini is.
     #[arg(long, env = "TOKENBANK_GEMINI_URL", default_value = "https://generativelanguage.googleapis.com")]
     pub gemini_url: String,
+    /// Our own Groq key; unset, its models run with users' own keys alone.
+    #[arg(long, env = "TOKENBANK_GROQ_API_KEY", hide_env_values = true)]
+    pub groq_api_key: Option<SecretString>,
     /// Where the API of Groq is.
     #[arg(long, env = "TOKENBANK_GROQ_URL", default_value = "https://api.groq.com")]
     pub groq_url: String,
+    /// Our own DeepSeek key; unset, its models run with users' own keys alone.
+    #[arg(long, env = "TOKENBANK_DEEPSEEK_API_KEY", hide_env_values = true)]
+    pub deepseek_api_key: Option<SecretString>,
     /// Where the API of DeepSeek is.
     #[arg(long, env = "TOKENBANK_DEEPSEEK_URL", default_value = "https://api.deepseek.com")]
     pub deepseek_url: String,
+    /// Our own OpenRouter key; unset, its models run with users' own keys alone.
+    #[arg(long, env = "TOKENBANK_OPENROUTER_API_KEY", hide_env_values = true)]
+    pub openrouter_api_key: Option<SecretString>,
     /// Where the API of OpenRouter is.
     #[arg(long, env = "TOKENBANK_OPENROUTER_URL", default_value = "https://openrouter.ai")]
     pub openrouter_url: String,
+    /// Our own Together AI key; unset, its models run with users' own keys alone.
+    #[arg(long, env = "TOKENBANK_TOGETHER_API_KEY", hide_env_values = true)]
+    pub together_api_key: Option<SecretString>,
     /// Where the API of Together AI is.
     #[arg(long, env = "TOKENBANK_TOGETHER_URL", default_value = "https://api.together.xyz")]
     pub together_url: String,
@@ -115,8 +130,10 @@ pub struct Config {
     pub stripe: Stripe,
     pub anthropic: Upstream,
     pub openai: Upstream,
-    /// Where keys of the other providers are checked, without a slash at the end.
+    /// Where the other providers are, without a slash at the end.
     pub key_urls: BTreeMap<Provider, String>,
+    /// Our own keys of the other providers, where we have one.
+    pub platform_keys: BTreeMap<Provider, SecretString>,
     pub master_key: Source,
     pub allow_private_urls: bool,
     pub provider_timeout: Duration,
@@ -225,6 +242,17 @@ impl Settings {
         }
     }
 
+    fn platform_keys(&self) -> BTreeMap<Provider, SecretString> {
+        let keys = [
+            (Provider::Google, &self.gemini_api_key),
+            (Provider::Groq, &self.groq_api_key),
+            (Provider::DeepSeek, &self.deepseek_api_key),
+            (Provider::OpenRouter, &self.openrouter_api_key),
+            (Provider::Together, &self.together_api_key),
+        ];
+        keys.into_iter().filter_map(|(provider, key)| Some((provider, not_empty(key.clone())?))).collect()
+    }
+
     fn key_urls(&self) -> BTreeMap<Provider, String> {
         BTreeMap::from([
             (Provider::Google, self.gemini_url.trim_end_matches('/').to_owned()),
@@ -241,6 +269,7 @@ impl Settings {
         let master_key = self.master_key().unwrap_or(Source::Nowhere);
         Ok(Config {
             key_urls: self.key_urls(),
+            platform_keys: BTreeMap::new(),
             master_key,
             allow_private_urls: self.allow_private_urls,
             database: self.database()?,
@@ -269,7 +298,7 @@ impl Settings {
     /// The settings a server can safely run with, or every problem there is.
     pub fn check(self, demo: bool) -> Result<Config, Vec<Problem>> {
         let mut problems = Vec::new();
-        let (master_key, key_urls) = (self.master_key(), self.key_urls());
+        let (master_key, key_urls, platform_keys) = (self.master_key(), self.key_urls(), self.platform_keys());
         let mut missing = |setting: &'static str, problem: &str| {
             problems.push(Problem { setting, problem: problem.to_owned() });
         };
@@ -352,6 +381,7 @@ impl Settings {
             secret_key.expose_secret().starts_with("sk_live_") || secret_key.expose_secret().starts_with("rk_live_");
         Ok(Config {
             key_urls,
+            platform_keys,
             master_key,
             allow_private_urls: self.allow_private_urls,
             data: self.data,

@@ -2,8 +2,8 @@
 //! Does not own: the sweeps themselves. Invariant: each is safe to run on several nodes at once.
 
 use crate::{
-    Server, account, alert, catalogue, idempotency, job, ledger, purchase, rate, session, stripe, subscription, top_up,
-    trial, usage_mirror, webhook_out,
+    Server, account, alert, catalogue, idempotency, job, ledger, provider_key, purchase, rate, session, stripe,
+    subscription, top_up, trial, usage_mirror, webhook_out,
 };
 use std::future::Future;
 use std::time::Duration;
@@ -33,6 +33,9 @@ pub async fn work(server: Server) {
         }),
         every(&server, Duration::from_secs(15), "look at alerts", || async { alert::sweep(&server).await.map(drop) }),
         every(&server, Duration::from_secs(3_600), "forget old deliveries", || webhook_out::forget_old(&server)),
+        every(&server, Duration::from_secs(60), "probe keys", || async {
+            provider_key::probe_due(&server).await.map(drop)
+        }),
         every(&server, Duration::from_secs(600), "sweep sessions", || session::sweep_expired(&server)),
         every(&server, Duration::from_secs(60), "reload rates", || rate::refresh(&server)),
         every(&server, Duration::from_secs(60), "reload the catalogue", || catalogue::refresh(&server)),

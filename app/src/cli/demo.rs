@@ -141,6 +141,7 @@ fn demo_config(
             (Provider::Together, at("together")),
         ]
         .into(),
+        platform_keys: std::collections::BTreeMap::new(),
         master_key: Source::File(arguments.data.join("master.key")),
         // The sandbox's Ollama is on this machine.
         allow_private_urls: true,

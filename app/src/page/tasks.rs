@@ -17,7 +17,7 @@ use leptos_router::hooks::use_params_map;
 use server::account::User;
 use server::error::Result;
 use server::execution::{self, RunRequest};
-use server::{Server, allowance, usage};
+use server::{Server, allowance, provider_key, usage};
 
 /// How many cheaper models the preview offers beside the skill's own.
 const ALTERNATIVES: usize = 2;
@@ -108,10 +108,11 @@ pub fn TaskPage() -> impl IntoView {
 async fn load_task(server: &Server, user: &User, skill_id: &SkillId, execution_id: Option<String>) -> Result<Task> {
     let (catalogue, rates, now) = (server.catalogue.load_full(), server.rates.load_full(), server.clock.now());
     let skill = catalogue.skill(skill_id)?;
+    let own = provider_key::load_own(server, &user.account_id).await?;
     let mut priced: Vec<(Usd, &ModelId)> = catalogue
         .models
         .iter()
-        .filter(|model| server.providers.choose(model.provider).is_ok())
+        .filter(|model| own.can_run(server, model))
         .filter_map(|model| {
             typical(&catalogue, &rates, now, &Skill { model: model.id.clone(), ..skill.clone() })
                 .map(|usd| (usd, &model.id))

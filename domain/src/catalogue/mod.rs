@@ -180,11 +180,16 @@ impl Catalogue {
         format!("{task} on {model}")
     }
 
-    /// The model that an API client names, by our id or by the provider's own name.
+    /// The model that an API client names: by `provider/` and our id or the provider's own name, or by either alone. The
+    /// provider tells apart what several call alike; where it has no such model, the slash is part of a name.
     pub fn model_named(&self, name: &str) -> Result<&Model, Denial> {
-        self.models
-            .iter()
-            .find(|model| model.id.as_str() == name || model.upstream_name.as_str() == name)
+        let is = |model: &Model, name: &str| model.id.as_str() == name || model.upstream_name.as_str() == name;
+        let at_provider = name.split_once('/').and_then(|(provider, rest)| {
+            let provider: Provider = provider.parse().ok()?;
+            self.models.iter().find(|model| model.provider == provider && is(model, rest))
+        });
+        at_provider
+            .or_else(|| self.models.iter().find(|model| is(model, name)))
             .ok_or_else(|| Denial::UnknownModel { model: name.to_owned() })
     }
 
@@ -268,6 +273,16 @@ pub(crate) mod tests {
         let named = |name| catalogue.model_named(name).map(|model| model.id.as_str().to_owned());
         assert_eq!(named("claude-opus-4").as_deref(), Ok("claude-opus-4"));
         assert_eq!(named("claude-opus-4-20250514").as_deref(), Ok("claude-opus-4"));
+        assert_eq!(named("anthropic/claude-opus-4").as_deref(), Ok("claude-opus-4"));
+        assert_eq!(
+            named("openai/gpt-oss-120b").as_deref(),
+            Ok("groq-gpt-oss-120b"),
+            "Groq's own name has a slash in it"
+        );
+        assert_eq!(named("groq/openai/gpt-oss-120b").as_deref(), Ok("groq-gpt-oss-120b"));
+        assert_eq!(named("openai/gpt-4o-mini").as_deref(), Ok("gpt-4o-mini"), "the provider first");
+        assert_eq!(named("openrouter/openai/gpt-4o-mini").as_deref(), Ok("openrouter-gpt-4o-mini"));
+        assert!(named("openai/claude-opus-4").is_err() && named("groq/gpt-4o").is_err());
         assert_eq!(named("gpt-9"), Err(Denial::UnknownModel { model: "gpt-9".to_owned() }));
     }
 
@@ -302,7 +317,7 @@ pub(crate) mod tests {
             ("running_agents = 3", "running_agents = -3", "is negative"),
             ("running_agents = 3", "running_agents = \"many\"", "\"unlimited\""),
             ("throttled_to_a_minute = 1", "", "`throttled_to_a_minute` is missing"),
-            ("version = \"tiers-2026-12\"", "version = \" \"", "without a name"),
+            ("version = \"tiers-2026-12-2\"", "version = \" \"", "without a name"),
             ("effective_at = 2026-01-01", "effective_at = 2025-12-31", "no price of `free` counts yet"),
             ("throttled_after = 3_000", "throttled_after = 5_000", "is never reached"),
             (
@@ -335,7 +350,7 @@ pub(crate) mod tests {
             ("alert_percents = [50, 80, 100]", "alert_percents = [50, 80, 80]", "do not rise"),
             ("effective_at = 2025-10-01", "effective_at = 2025-13-01", ""),
             ("effective_at = 2025-10-01", "effective_at = 2025-10-01T00:00:00Z", "is not a day"),
-            ("version = \"tiers-2026-12\"", "version = ", ""),
+            ("version = \"tiers-2026-12-2\"", "version = ", ""),
         ] {
             let text = TIERS.replacen(&format!("\n{right}\n"), &format!("\n{wrong}\n"), 1);
             assert_ne!(text, TIERS, "`{right}` is in the file");

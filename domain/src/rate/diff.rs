@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn new_changed_and_gone_models_are_told_apart() {
         let same = shipped_but("", "").unwrap();
-        assert_eq!((same.new.len(), same.changed.len(), same.gone.len(), same.unchanged), (0, 0, 0, 5));
+        assert_eq!((same.new.len(), same.changed.len(), same.gone.len(), same.unchanged), (0, 0, 0, 12));
 
         let renamed = shipped_but("\"gpt-4o-mini\"", "\"gpt-5-mini\"").unwrap();
         assert_eq!((renamed.new[0].model.as_str(), renamed.gone[0].model.as_str()), ("gpt-5-mini", "gpt-4o-mini"));

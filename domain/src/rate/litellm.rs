@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn the_shipped_excerpt_is_read_to_the_last_digit() {
         let file = parse(SHIPPED).unwrap();
-        assert_eq!((file.entries, file.models.len(), file.skipped.len()), (5, 5, 0));
+        assert_eq!((file.entries, file.models.len(), file.skipped.len()), (12, 12, 0));
         let sonnet = file.models.iter().find(|listed| listed.model.as_str() == "claude-sonnet-4-5-20250929").unwrap();
         assert_eq!(
             sonnet.prices,

@@ -68,6 +68,7 @@ impl Refusal {
             | Fault::Empty
             | Fault::NoUsage
             | Fault::ZeroUsage
+            | Fault::Echo
             | Fault::Crlf
             | Fault::SplitBytes
             | Fault::Overshoot(_)
@@ -173,6 +174,10 @@ async fn answer(world: &World, request_id: &str, headers: &HeaderMap, body: &[u8
     }
 
     let mut said = world.providers.library.answer(&prompt, max_tokens, plan.overshoot_tokens);
+    if plan.echoes {
+        said.text = prompt.last.to_owned();
+        said.hit_limit = false;
+    }
     if plan.is_empty {
         said.text.clear();
         said.hit_limit = false;

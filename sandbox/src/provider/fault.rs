@@ -47,6 +47,8 @@ pub enum Fault {
     Empty,
     /// The stream ends without usage.
     NoUsage,
+    /// The model says what it was told.
+    Echo,
     /// All counts are reported, and billed, as zero.
     ZeroUsage,
     /// Lines end in CR LF.
@@ -99,6 +101,7 @@ impl FromStr for Fault {
             "error_after" => Fault::ErrorAfter(number.unwrap_or(3)),
             "empty" => Fault::Empty,
             "no_usage" => Fault::NoUsage,
+            "echo" => Fault::Echo,
             "zero_usage" => Fault::ZeroUsage,
             "crlf" => Fault::Crlf,
             "split_bytes" => Fault::SplitBytes,
@@ -131,6 +134,7 @@ impl fmt::Display for Fault {
             Fault::ErrorAfter(pieces) => write!(f, "error_after={pieces}"),
             Fault::Empty => f.write_str("empty"),
             Fault::NoUsage => f.write_str("no_usage"),
+            Fault::Echo => f.write_str("echo"),
             Fault::ZeroUsage => f.write_str("zero_usage"),
             Fault::Crlf => f.write_str("crlf"),
             Fault::SplitBytes => f.write_str("split_bytes"),
@@ -206,6 +210,7 @@ pub struct Plan {
     /// After how many pieces of text the answer breaks off, and how.
     pub breaks: Option<(u64, Break)>,
     pub is_empty: bool,
+    pub echoes: bool,
     pub report: Report,
     pub crlf: bool,
     pub split_bytes: bool,
@@ -222,6 +227,7 @@ impl Plan {
             slow_first_ms: 0,
             breaks: None,
             is_empty: false,
+            echoes: false,
             report: Report::True,
             crlf: false,
             split_bytes: false,
@@ -248,6 +254,7 @@ impl Plan {
                 Fault::CutAfter(pieces) => plan.breaks = Some((pieces, Break::Cut)),
                 Fault::ErrorAfter(pieces) => plan.breaks = Some((pieces, Break::Error)),
                 Fault::Empty => plan.is_empty = true,
+                Fault::Echo => plan.echoes = true,
                 Fault::NoUsage => plan.report = Report::Nothing,
                 Fault::ZeroUsage => plan.report = Report::Zero,
                 Fault::Crlf => plan.crlf = true,

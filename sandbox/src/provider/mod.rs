@@ -1,11 +1,12 @@
-//! Owns: providers of models that cost nothing: they speak Anthropic's and OpenAI's wire formats, count tokens truly, and
-//! fail on demand.
+//! Owns: providers of models that cost nothing: all eight, in their own wire formats and with their quirks; they count tokens
+//! truly, and fail on demand.
 //!
 //! Token truth: four bytes are one token, in and out. Input is every text of the request; output is what was handed to the
 //! connection, so a client that hangs up is billed for what it was sent.
 
 pub mod anthropic;
 mod cache;
+pub mod dialect;
 pub mod fault;
 pub mod keys;
 pub mod openai;
@@ -29,7 +30,16 @@ use text::Library;
 
 text_enum! {
     /// Whose wire format.
-    Family { Anthropic = "anthropic", OpenAi = "openai" }
+    Family {
+        Anthropic = "anthropic",
+        OpenAi = "openai",
+        Google = "google",
+        Groq = "groq",
+        DeepSeek = "deepseek",
+        OpenRouter = "openrouter",
+        Together = "together",
+        Ollama = "ollama",
+    }
 }
 
 /// Makes requests fail: those to a provider, for a model, so many times.

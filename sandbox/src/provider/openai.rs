@@ -1,9 +1,10 @@
-//! Owns: OpenAI's wire format: `/openai/v1/chat/completions`, `/openai/v1/models`.
+//! Owns: OpenAI's wire format: `/openai/v1/chat/completions`, `/openai/v1/models`, and the same of the six that imitate it.
+//! Does not own: in what those differ (`dialect`).
 
 use super::fault::{self, Fault, Plan};
 use super::record::Usage;
 use super::reply::{Reply, Wire, escape_json, put};
-use super::{Block, Family, Prompt, Request, read_content};
+use super::{Block, Family, Prompt, Request, dialect, read_content};
 use crate::world::World;
 use axum::Json;
 use axum::extract::State;
@@ -16,16 +17,16 @@ const MODELS: &[&str] = &["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "g
 const KNOWN_BEGINNINGS: &[&str] = &["gpt-", "chatgpt-", "o1", "o3", "o4"];
 
 /// A refusal in OpenAI's shape.
-struct Refusal {
-    status: u16,
-    kind: &'static str,
-    code: Option<&'static str>,
-    message: String,
-    retry_after: Option<u64>,
+pub struct Refusal {
+    pub status: u16,
+    pub kind: &'static str,
+    pub code: Option<&'static str>,
+    pub message: String,
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
-    fn new(status: u16, kind: &'static str, code: Option<&'static str>, message: &str) -> Refusal {
+    pub fn new(status: u16, kind: &'static str, code: Option<&'static str>, message: &str) -> Refusal {
         Refusal { status, kind, code, message: message.to_owned(), retry_after: None }
     }
 
@@ -34,7 +35,7 @@ impl Refusal {
     }
 
     /// `None` for a fault that does not refuse.
-    fn of(fault: Fault) -> Option<Refusal> {
+    pub fn of(fault: Fault) -> Option<Refusal> {
         Some(match fault {
             Fault::BadRequest => Refusal::invalid("The sandbox was asked to refuse this request."),
             Fault::InvalidKey => Refusal::new(
@@ -99,6 +100,7 @@ impl Refusal {
             | Fault::Empty
             | Fault::NoUsage
             | Fault::ZeroUsage
+            | Fault::Echo
             | Fault::Crlf
             | Fault::SplitBytes
             | Fault::Overshoot(_)
@@ -155,9 +157,10 @@ fn read_prompt<'a>(request: &'a Value, tools: &'a str) -> Result<Prompt<'a>, Ref
     Ok(Prompt::new(blocks, system_blocks))
 }
 
-fn read_model(request: &Value) -> Result<&str, Refusal> {
+fn read_model(family: Family, request: &Value) -> Result<&str, Refusal> {
     match request.get("model").and_then(Value::as_str) {
         None => Err(Refusal::invalid("you must provide a model parameter")),
+        Some(model) if family != Family::OpenAi => Ok(model),
         Some(model) if KNOWN_BEGINNINGS.iter().any(|beginning| model.starts_with(beginning)) => Ok(model),
         Some(model) => {
             let message = format!("The model `{model}` does not exist or you do not have access to it.");
@@ -168,28 +171,41 @@ fn read_model(request: &Value) -> Result<&str, Refusal> {
 
 /// `POST /v1/chat/completions`.
 pub async fn chat_completions(State(world): State<World>, headers: HeaderMap, body: Bytes) -> Response {
+    complete(Family::OpenAi, world, headers, body).await
+}
+
+/// The same at a provider of this format.
+pub async fn complete(family: Family, world: World, headers: HeaderMap, body: Bytes) -> Response {
     let request_id = world.clock.new_id("req_");
-    match answer(&world, &request_id, &headers, &body).await {
+    match answer((family, &world), &request_id, &headers, &body).await {
         Ok(response) => response,
+        Err(refusal) if family == Family::Google => dialect::google_error(&refusal),
         Err(refusal) => refusal.answer(&request_id),
     }
 }
 
-async fn answer(world: &World, request_id: &str, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
-    let key = check_key(headers)?;
+async fn answer(
+    (family, world): (Family, &World),
+    request_id: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, Refusal> {
+    // One's own Ollama asks for none.
+    let key = if family == Family::Ollama { check_key(headers).unwrap_or("none") } else { check_key(headers)? };
     let json: Value = serde_json::from_slice(body)
         .map_err(|_| Refusal::invalid("We could not parse the JSON body of your request."))?;
     let tools = json.get("tools").map(ToString::to_string).unwrap_or_default();
     let prompt = read_prompt(&json, &tools)?;
-    let model = read_model(&json)?;
-    let max_tokens = json.get("max_completion_tokens").or_else(|| json.get("max_tokens")).and_then(Value::as_u64);
+    let model = read_model(family, &json)?;
+    let max_tokens = dialect::cap_of(family, &json);
     let is_stream = json.get("stream").and_then(Value::as_bool).unwrap_or(false);
     let includes_usage =
         json.pointer("/stream_options/include_usage").and_then(Value::as_bool).unwrap_or(false) && is_stream;
-    let request = Request { family: Family::OpenAi, request_id, model, key, prompt: &prompt, is_stream, max_tokens };
+    let includes_usage = includes_usage || (is_stream && family == Family::OpenRouter);
+    let request = Request { family, request_id, model, key, prompt: &prompt, is_stream, max_tokens };
     let faults = request.faults(world, headers);
     let plan = Plan::new(&faults);
-    if let Some(refusal) = plan.refusal.and_then(Refusal::of) {
+    if let Some(refusal) = plan.refusal.and_then(|fault| dialect::refusal(family, fault)) {
         request.refuse(world, faults, refusal.status);
         return Err(refusal);
     }
@@ -198,12 +214,17 @@ async fn answer(world: &World, request_id: &str, headers: &HeaderMap, body: &[u8
     let reasoning = plan.reasoning_tokens.min(max_tokens.unwrap_or(u64::MAX));
     let cap = max_tokens.map(|max| max - reasoning);
     let mut said = world.providers.library.answer(&prompt, cap, plan.overshoot_tokens);
+    if plan.echoes {
+        said.text = prompt.last.to_owned();
+        said.hit_limit = false;
+    }
     if plan.is_empty {
         said.text.clear();
         said.hit_limit = false;
     }
     let input = world.providers.cache.unasked(key, &prompt.blocks, world.clock.now());
     let wire = Completion {
+        family,
         request_id: request_id.to_owned(),
         id: world.clock.new_id("chatcmpl-"),
         model: model.to_owned(),
@@ -240,6 +261,7 @@ pub async fn models(State(world): State<World>, headers: HeaderMap) -> Response 
 
 /// One completion as OpenAI sends it.
 struct Completion {
+    family: Family,
     request_id: String,
     id: String,
     model: String,
@@ -268,22 +290,6 @@ impl Completion {
         }
         out.put_slice(if self.includes_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" });
     }
-
-    /// OpenAI counts cached tokens into the prompt and thoughts into the completion.
-    fn write_usage(usage: &Usage, out: &mut BytesMut) {
-        let (prompt, completion) = (usage.all_input(), usage.output_tokens + usage.reasoning_tokens);
-        put(
-            out,
-            format_args!(
-                "\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{},\
-             \"prompt_tokens_details\":{{\"cached_tokens\":{},\"audio_tokens\":0}},\"completion_tokens_details\":\
-             {{\"reasoning_tokens\":{},\"audio_tokens\":0,\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}}}}",
-                prompt + completion,
-                usage.cache_read_tokens,
-                usage.reasoning_tokens
-            ),
-        );
-    }
 }
 
 const fn finish_reason(hit_limit: bool) -> &'static str {
@@ -292,6 +298,9 @@ const fn finish_reason(hit_limit: bool) -> &'static str {
 
 impl Wire for Completion {
     fn start(&self, _input: &Usage, out: &mut BytesMut) {
+        if self.family == Family::OpenRouter {
+            out.put_slice(b": OPENROUTER PROCESSING\n\n");
+        }
         self.write_chunk(|out| out.put_slice(b"\"role\":\"assistant\",\"content\":\"\",\"refusal\":null"), None, out);
     }
 
@@ -305,13 +314,31 @@ impl Wire for Completion {
     }
 
     fn end(&self, usage: Option<&Usage>, hit_limit: bool, out: &mut BytesMut) {
-        self.write_chunk(|_| (), Some(finish_reason(hit_limit)), out);
-        if let Some(usage) = usage.filter(|_| self.includes_usage) {
+        let usage = usage.map(|usage| dialect::usage(self.family, usage).to_string());
+        if self.family == Family::Groq {
+            // With the last piece, whether it was asked for or not.
+            let x_groq = json!({"id": self.request_id, "usage": null}).to_string();
+            let x_groq = usage.as_ref().map_or(String::new(), |usage| x_groq.replace("null", usage));
             out.put_slice(b"data: ");
             self.write_beginning("chat.completion.chunk", out);
-            out.put_slice(b"\"choices\":[],");
-            Completion::write_usage(usage, out);
+            put(
+                out,
+                format_args!(
+                    "\"choices\":[{{\"index\":0,\"delta\":{{}},\"finish_reason\":\"{}\"}}]",
+                    finish_reason(hit_limit)
+                ),
+            );
+            if !x_groq.is_empty() {
+                put(out, format_args!(",\"x_groq\":{x_groq}"));
+            }
             out.put_slice(b"}\n\n");
+        } else {
+            self.write_chunk(|_| (), Some(finish_reason(hit_limit)), out);
+            if let Some(usage) = usage.filter(|_| self.includes_usage) {
+                out.put_slice(b"data: ");
+                self.write_beginning("chat.completion.chunk", out);
+                put(out, format_args!("\"choices\":[],\"usage\":{usage}}}\n\n"));
+            }
         }
         out.put_slice(b"data: [DONE]\n\n");
     }
@@ -335,7 +362,7 @@ impl Wire for Completion {
         );
         if let Some(usage) = usage {
             out.put_u8(b',');
-            Completion::write_usage(usage, out);
+            put(out, format_args!("\"usage\":{}", dialect::usage(self.family, usage)));
         }
         out.put_u8(b'}');
     }

@@ -3,6 +3,7 @@
 //! Invariant: complete frames reach a client unchanged and at once; a client that leaves stops nothing, because the
 //! provider bills on.
 
+use super::mask::Mask;
 use super::run::{Plan, Reader};
 use crate::Server;
 use crate::ledger::Hold;
@@ -64,9 +65,10 @@ pub(super) async fn forward(
     server: &Server,
     plan: &Plan,
     hold: &mut Hold,
-    mut response: reqwest::Response,
+    (mut response, mask): (reqwest::Response, Option<&Mask>),
     reader: &mut Reader,
 ) -> Delivery {
+    let mut masking = mask.map(|mask| mask.begin(&*plan.provider));
     let patience = server.providers.patience;
     let mut tap = Tap::new(&*plan.provider);
     let mut delivery = Delivery::default();
@@ -98,13 +100,19 @@ pub(super) async fn forward(
             Ok(None) => {}
             Ok(Some(chunk)) => {
                 silent_at = Instant::now() + patience.stream;
-                let frame_end = tap.read(&chunk, &mut |text| reader.show(text));
+                let frame_end = tap.read(&chunk, &mut |text| match &mut masking {
+                    Some(masking) => reader.show(&masking.text(text)),
+                    None => reader.show(text),
+                });
                 if delivery.first_token_at.is_none() && tap.reading.output_bytes > 0 {
                     delivery.first_token_at = Some(server.clock.now());
                 }
                 reader.show_meter(plan, &tap.reading);
                 for complete in frames.take(chunk, frame_end) {
-                    reader.pass(complete).await;
+                    match &mut masking {
+                        Some(masking) => reader.pass(masking.frames(&complete)).await,
+                        None => reader.pass(complete).await,
+                    }
                 }
             }
             Err(cut) => break cut,
@@ -116,10 +124,24 @@ pub(super) async fn forward(
         }
     };
     delivery.reading = tap.reading;
+    if let (Some(mask), Some(error)) = (mask, &mut delivery.reading.error) {
+        *error = mask.text(error);
+    }
     delivery.cut = cut.or_else(|| broken(&delivery.reading));
-    if delivery.cut.is_none() {
-        for rest in frames.rest() {
-            reader.pass(rest).await;
+    let rest = if delivery.cut.is_none() { frames.rest() } else { Vec::new() };
+    match masking {
+        Some(mut masking) => {
+            for part in rest {
+                reader.pass(masking.frames(&part)).await;
+            }
+            let (text, bytes) = masking.rest();
+            reader.show(&text);
+            reader.pass(bytes).await;
+        }
+        None => {
+            for part in rest {
+                reader.pass(part).await;
+            }
         }
     }
     delivery.left = delivery.left || reader.has_left();
@@ -131,7 +153,7 @@ pub(super) async fn read_whole(
     server: &Server,
     plan: &Plan,
     hold: &mut Hold,
-    mut response: reqwest::Response,
+    (mut response, mask): (reqwest::Response, Option<&Mask>),
 ) -> (Delivery, Bytes) {
     let ends_at = Instant::now() + server.providers.patience.whole;
     let mut delivery = Delivery::default();
@@ -156,6 +178,13 @@ pub(super) async fn read_whole(
         parts => Bytes::from(parts.concat()),
     };
     plan.provider.read_whole(&body, &mut delivery.reading);
+    let body = match mask {
+        Some(mask) => {
+            delivery.reading.error = delivery.reading.error.take().map(|error| mask.text(&error));
+            mask.whole(body)
+        }
+        None => body,
+    };
     if delivery.reading.output_bytes > 0 {
         delivery.first_token_at = Some(server.clock.now());
     }

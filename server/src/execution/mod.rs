@@ -6,6 +6,7 @@ mod finish;
 mod forward;
 mod live;
 mod load;
+mod mask;
 mod own_key;
 mod refused;
 mod run;

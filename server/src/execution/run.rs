@@ -4,12 +4,14 @@
 
 use super::finish::{Closed, finish, finish_refused};
 use super::forward::{self, Cut, Delivery, HOLD_SECONDS, forward, send_to_client};
+use super::mask::Mask;
 use super::own_key::{self, Used, learn};
 use super::{Live, Who, refused};
 use crate::Server;
 use crate::error::{Error, Result};
 use crate::ledger::{Held, HoldState, NewHold, Started};
 use crate::provider::{Provider, Reading, Refusal, Rejection, UpstreamCall, send};
+use crate::provider_key::Fallback;
 use bytes::Bytes;
 use domain::denial::Denial;
 use domain::funding::{Funding, FundingSource};
@@ -35,6 +37,10 @@ pub(super) struct Plan {
     pub provider: Arc<dyn Provider>,
     /// The user's own key that it is sent with; `None` for ours.
     pub own_key: Option<ProviderKeyId>,
+    /// It is paid from here in place of the account's own key.
+    pub fallback: Option<Fallback>,
+    /// The account has secrets that its run may not say.
+    pub has_secrets: bool,
     pub call: UpstreamCall,
 }
 
@@ -93,33 +99,43 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
     };
     plan.started.source = hold.source();
     reader.admitted(hold.source());
-    let (answer, used) = asked.await;
+    let Asked { answer, used, mask } = asked.await;
     let response = match answer {
         Ok(response) => response,
         Err(refusal) => {
             let closed = finish_refused(&server, &plan, hold, &refusal).await;
-            learn(&server, used.as_ref(), Some(&refusal)).await;
+            learn(&server, used.as_ref(), Err(&refusal)).await;
             return reader.refused_upstream(&server, &plan, refusal, closed);
         }
     };
 
-    learn(&server, used.as_ref(), None).await;
     if plan.call.streams {
         reader.begin_stream(&plan);
-        let delivery = forward(&server, &plan, &mut hold, response, &mut reader).await;
+        let delivery = forward(&server, &plan, &mut hold, (response, mask.as_ref()), &mut reader).await;
         let cut = delivery.cut.clone();
         let error_was_sent = delivery.reading.error.is_some();
         let closed = finish(&server, &plan, hold, delivery, reader.text()).await;
+        learn(&server, used.as_ref(), Ok(closed.cost)).await;
         reader.end_stream(&server, &plan, cut.filter(|_| !error_was_sent), closed).await;
     } else {
         let (delivery, body) = tokio::select! {
-            read = forward::read_whole(&server, &plan, &mut hold, response) => read,
+            read = forward::read_whole(&server, &plan, &mut hold, (response, mask.as_ref())) => read,
             () = stopped_for_long(&server) => (Delivery { cut: Some(Cut::Stopping), ..Delivery::default() }, Bytes::new()),
         };
         let cut = delivery.cut.clone();
         let closed = finish(&server, &plan, hold, delivery, None).await;
+        learn(&server, used.as_ref(), Ok(closed.cost)).await;
         reader.end_whole(&server, &plan, (cut, body), closed);
     }
+}
+
+/// What came of asking the provider.
+struct Asked {
+    answer: Result<reqwest::Response, Refusal>,
+    /// The account's own key that it was asked with.
+    used: Option<Used>,
+    /// What the answer may not say.
+    mask: Option<Mask>,
 }
 
 /// Asks the provider as soon as the hold is decided, while it becomes durable; whoever waits for the answer must see
@@ -129,26 +145,36 @@ async fn hold_and_ask<'a>(
     new: NewHold,
     plan: &Plan,
     call: UpstreamCall,
-) -> (Result<Held>, impl Future<Output = (Result<reqwest::Response, Refusal>, Option<Used>)> + use<'a>) {
+) -> (Result<Held>, impl Future<Output = Asked> + use<'a>) {
     let (fits, provider) = (Arc::new(Notify::new()), plan.provider.clone());
     let mut held = Box::pin(server.ledger.hold_and_tell(new, fits.clone()));
-    let (own_key, account_id) = (plan.own_key.clone(), plan.who.account_id.clone());
+    let (own_key, account_id, has_secrets) = (plan.own_key.clone(), plan.who.account_id.clone(), plan.has_secrets);
     let mut asking = Box::pin(async move {
         let (provider, used) = match own_key {
             Some(id) => match own_key::open(server, &account_id, &*provider, id).await {
                 Ok((provider, used)) => (provider, Some(used)),
-                Err(refusal) => return (Err(refusal), None),
+                Err(refusal) => return Asked { answer: Err(refusal), used: None, mask: None },
             },
             None => (provider, None),
         };
-        let answer = tokio::select! {
-            asked = send(&server.http, &*provider, &call, server.providers.patience, &server.tasks) => asked,
-            () = stopped_for_long(server) => {
-                let problem = "had not answered when this server was restarted".to_owned();
-                Err(Refusal::Denied(Denial::Upstream { who: provider.name().to_owned(), problem }))
+        let answer = async {
+            tokio::select! {
+                asked = send(&server.http, &*provider, &call, server.providers.patience, &server.tasks) => asked,
+                () = stopped_for_long(server) => {
+                    let problem = "had not answered when this server was restarted".to_owned();
+                    Err(Refusal::Denied(Denial::Upstream { who: provider.name().to_owned(), problem }))
+                }
             }
         };
-        (answer, used)
+        let (answer, mask) = if has_secrets {
+            tokio::join!(answer, own_key::load_mask(server, &account_id))
+        } else {
+            (answer.await, Ok(None))
+        };
+        match mask {
+            Ok(mask) => Asked { answer, used, mask },
+            Err(refusal) => Asked { answer: Err(refusal), used, mask: None },
+        }
     });
     let mut asked = None;
     let decided = tokio::select! {
@@ -269,6 +295,7 @@ impl Reader {
             Reader::Page(_) => {}
             Reader::Client { frames: client, .. } => {
                 if let Some(sender) = client
+                    && !frames.is_empty()
                     && !send_to_client(sender, Ok(frames)).await
                 {
                     *client = None;

@@ -9,6 +9,7 @@ use crate::allowance::Standing;
 use crate::error::{Error, Result};
 use crate::ledger::Started;
 use crate::provider::{CallBody, Dialect, KeyOwner, Prompt, Provider, UpstreamCall};
+use crate::provider_key::{self, Fallback};
 use crate::{Server, allowance, usage};
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -41,6 +42,9 @@ struct Decided {
     upstream_name: String,
     funding: Funding,
     own_key: Option<ProviderKeyId>,
+    fallback: Option<Fallback>,
+    /// Whether there are secrets of the account that its run may not say.
+    has_secrets: bool,
 }
 
 /// Starts a run from a page and returns once its credit is held. The same id again is the same run, and no second
@@ -62,6 +66,7 @@ pub async fn start(server: &Server, user: &User, request: RunRequest) -> Result<
     let history = usage::history(server, &who.account_id, &request.skill).await?;
     let standing = allowance::load(server, &who.account_id).await?;
     let plan = plan_run(server, (who, &standing), request, &history)?;
+    count_fallback(server, &plan).await?;
 
     let begun = Run::begun(plan.who.account_id.clone(), id.clone(), &plan.started);
     let Some((live, is_new)) = server.runs.insert(begun) else {
@@ -79,9 +84,16 @@ pub async fn start(server: &Server, user: &User, request: RunRequest) -> Result<
 pub async fn start_call(server: &Server, who: Who, call: Call) -> Result<Answer> {
     let standing = allowance::load(server, &who.account_id).await?;
     let plan = plan_call(server, (who, &standing), call)?;
+    count_fallback(server, &plan).await?;
     let (head, answer) = oneshot::channel();
     server.tasks.spawn(run(server.clone(), plan, Reader::Client { head: Some(head), frames: None }));
     answer.await.map_err(|_| Error::Internal("a run ended without an answer".to_owned()))?
+}
+
+/// Counts a run that is paid in place of the account's own key against what it allowed for that.
+async fn count_fallback(server: &Server, plan: &Plan) -> Result<()> {
+    let Some(fallback) = &plan.fallback else { return Ok(()) };
+    provider_key::count_fallback(server, &plan.who.account_id, &plan.execution_id, fallback, plan.ceiling).await
 }
 
 /// The quote for an API client's request, without running it, and those of the other models that could.
@@ -173,15 +185,17 @@ fn decide(
     let model = catalogue.model(&draft.model)?;
     let quote = quote(&catalogue, &rates, now, draft, history)?;
     let own_key = standing.own_key(model)?;
+    let fallback = standing.fallback(model, quote.ceiling)?;
     let provider = match &own_key {
         // It knows the wire; the key itself is opened when the hold is made.
-        Some(_) => server.providers.with_key(model.provider, SecretString::from(""))?,
+        Some(_) => server.providers.with_key(model.provider, SecretString::from("")),
         None => server.providers.choose(model.provider)?.clone(),
     };
     let rate = rates.rate_of(model, now).ok_or_else(|| Denial::UnpricedModel { model: model.id.clone() })?;
     let upstream_name = model.upstream_name.as_str().to_owned();
     let funding = standing.funding(model);
-    Ok(Decided { quote, prices: rate.prices.clone(), provider, upstream_name, funding, own_key })
+    let has_secrets = standing.own_keys.has_any();
+    Ok(Decided { quote, prices: rate.prices.clone(), provider, upstream_name, funding, own_key, fallback, has_secrets })
 }
 
 /// A run never costs more than what the person saw.
@@ -204,7 +218,7 @@ impl Decided {
         (execution_id, skill_id, input_text): (ExecutionId, Option<SkillId>, Option<String>),
         call: UpstreamCall,
     ) -> Plan {
-        let Decided { quote, prices, provider, funding, own_key, .. } = self;
+        let Decided { quote, prices, provider, funding, own_key, fallback, has_secrets, .. } = self;
         let started = Started {
             user_id: Some(who.user_id.clone()),
             api_key_id: who.api_key_id.clone(),
@@ -232,6 +246,8 @@ impl Decided {
             input_tokens: quote.input_tokens,
             provider,
             own_key,
+            fallback,
+            has_secrets,
             call,
         }
     }

@@ -7,6 +7,7 @@ use crate::allowance::load_purses;
 use crate::error::Result;
 use crate::execution::quote_call;
 use crate::provider::Dialect;
+use crate::provider_key::load_own;
 use crate::usage::{Filter, list_executions};
 use crate::{Server, entitlement, ledger};
 use axum::extract::{Query, State};
@@ -24,14 +25,12 @@ use serde_json::{Value, json};
 /// `GET /v1/models`: what can be run now, with its prices; both official clients read it.
 pub async fn models(State(server): State<Server>, headers: HeaderMap) -> Response {
     answer(&server, async {
-        caller(&server, &headers).await?;
+        let caller = caller(&server, &headers).await?;
+        let own = load_own(&server, &caller.account_id).await?;
         let (catalogue, rates, now) = (server.catalogue.load(), server.rates.load(), server.clock.now());
         let mut data = Vec::new();
         for model in offered(&catalogue, &rates, now) {
-            let (Some(rate), Ok(provider)) = (rates.rate_of(model, now), server.providers.choose(model.provider))
-            else {
-                continue;
-            };
+            let Some(rate) = rates.rate_of(model, now).filter(|_| own.can_run(&server, model)) else { continue };
             let created = rate.effective_at.seconds();
             let created_at = time::OffsetDateTime::from_unix_timestamp(created)
                 .ok()
@@ -45,7 +44,7 @@ pub async fn models(State(server): State<Server>, headers: HeaderMap) -> Respons
                 "created_at": created_at,
                 "owned_by": model.provider,
                 "class": model.class,
-                "endpoint": provider.dialect().path(),
+                "endpoint": Dialect::of(model.provider).path(),
                 "max_output_tokens": model.max_output_tokens,
                 "context_tokens": model.context_tokens,
                 "rate_version": rate.version,

@@ -5,24 +5,26 @@
 
 mod anthropic;
 mod body;
-mod openai;
+mod compatible;
+mod completion;
 mod reading;
 mod send;
 mod sse;
 
 pub use anthropic::Anthropic;
 pub use body::{CallBody, Outline};
-pub use openai::OpenAi;
+pub use compatible::Compatible;
 pub use reading::{Reading, StopReason, Tap, TokenCounts};
 pub use send::{KeyOwner, Refusal, Rejection, UpstreamCall, send};
 pub use sse::SseScanner;
 
-use crate::config::{Config, Upstream};
+use crate::config::Config;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use domain::denial::Denial;
 use domain::provider::Provider as ProviderName;
 use secrecy::{ExposeSecret as _, SecretString};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +38,20 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// What a provider speaks.
+    pub const fn of(provider: ProviderName) -> Dialect {
+        match provider {
+            ProviderName::Anthropic => Dialect::Anthropic,
+            ProviderName::OpenAi
+            | ProviderName::Google
+            | ProviderName::Groq
+            | ProviderName::DeepSeek
+            | ProviderName::OpenRouter
+            | ProviderName::Together
+            | ProviderName::Ollama => Dialect::OpenAi,
+        }
+    }
+
     /// The path of its endpoint, at the provider and here.
     pub const fn path(self) -> &'static str {
         match self {
@@ -84,13 +100,11 @@ pub trait Provider: Send + Sync {
     fn key(&self) -> &SecretString;
 }
 
-/// The providers that this installation has keys for.
+/// The providers, where each is, and those that this installation has keys for.
 #[derive(Clone)]
 pub struct Providers {
-    anthropic: Option<Arc<dyn Provider>>,
-    openai: Option<Arc<dyn Provider>>,
-    anthropic_url: String,
-    openai_url: String,
+    ours: BTreeMap<ProviderName, Arc<dyn Provider>>,
+    urls: BTreeMap<ProviderName, String>,
     pub patience: Patience,
 }
 
@@ -120,57 +134,48 @@ impl Default for Patience {
 impl Providers {
     /// The providers whose keys are set.
     pub fn new(config: &Config) -> Providers {
-        let with_key = |upstream: &Upstream| upstream.key.clone().map(|key| (upstream.url.clone(), key));
+        let mut urls = config.key_urls.clone();
+        urls.insert(ProviderName::Anthropic, config.anthropic.url.clone());
+        urls.insert(ProviderName::OpenAi, config.openai.url.clone());
+        let mut keys = config.platform_keys.clone();
+        keys.extend(config.anthropic.key.clone().map(|key| (ProviderName::Anthropic, key)));
+        keys.extend(config.openai.key.clone().map(|key| (ProviderName::OpenAi, key)));
+        let ours = keys.into_iter().filter_map(|(name, key)| Some((name, speak(name, urls.get(&name)?, key))));
         Providers {
-            anthropic: with_key(&config.anthropic)
-                .map(|(url, key)| Arc::new(Anthropic::new(&url, key)) as Arc<dyn Provider>),
-            openai: with_key(&config.openai).map(|(url, key)| Arc::new(OpenAi::new(&url, key)) as Arc<dyn Provider>),
-            anthropic_url: config.anthropic.url.clone(),
-            openai_url: config.openai.url.clone(),
+            ours: ours.collect(),
             patience: Patience { stream: config.provider_timeout, ..Patience::default() },
+            urls,
         }
     }
 
-    /// The provider with a user's own key, at its own address: never at one that a user gave.
-    pub fn with_key(&self, name: ProviderName, key: SecretString) -> Result<Arc<dyn Provider>, Denial> {
-        match name {
-            ProviderName::Anthropic => Ok(Arc::new(Anthropic::new(&self.anthropic_url, key))),
-            ProviderName::OpenAi => Ok(Arc::new(OpenAi::new(&self.openai_url, key))),
-            ProviderName::Google
-            | ProviderName::Groq
-            | ProviderName::DeepSeek
-            | ProviderName::OpenRouter
-            | ProviderName::Together
-            | ProviderName::Ollama => Err(Denial::NoPlatformKey { provider: name.as_str().to_owned() }),
-        }
+    /// The provider with a user's own key, at its own address.
+    pub fn with_key(&self, name: ProviderName, key: SecretString) -> Arc<dyn Provider> {
+        speak(name, self.urls.get(&name).map_or("", String::as_str), key)
     }
 
-    /// Whether runs on this provider are possible at all, with whomever's key.
-    pub const fn can_run(&self, name: ProviderName) -> bool {
-        match name {
-            ProviderName::Anthropic | ProviderName::OpenAi => true,
-            ProviderName::Google
-            | ProviderName::Groq
-            | ProviderName::DeepSeek
-            | ProviderName::OpenRouter
-            | ProviderName::Together
-            | ProviderName::Ollama => false,
-        }
+    /// The provider with a user's own key at the address that the user gave, reached by the client that was made for it:
+    /// never with a key of ours.
+    pub fn at_own_url(name: ProviderName, key: SecretString, client: reqwest::Client, url: &str) -> Arc<dyn Provider> {
+        Arc::new(Compatible::at(name, url, key, client))
     }
 
     /// The provider, if we have a key for it.
     pub fn choose(&self, name: ProviderName) -> Result<&Arc<dyn Provider>, Denial> {
-        let provider = match name {
-            ProviderName::Anthropic => self.anthropic.as_ref(),
-            ProviderName::OpenAi => self.openai.as_ref(),
-            ProviderName::Google
-            | ProviderName::Groq
-            | ProviderName::DeepSeek
-            | ProviderName::OpenRouter
-            | ProviderName::Together
-            | ProviderName::Ollama => None,
-        };
-        provider.ok_or_else(|| Denial::NoPlatformKey { provider: name.as_str().to_owned() })
+        self.ours.get(&name).ok_or_else(|| Denial::NoPlatformKey { provider: name.as_str().to_owned() })
+    }
+}
+
+/// The provider's wire format, with a key.
+fn speak(name: ProviderName, url: &str, key: SecretString) -> Arc<dyn Provider> {
+    match name {
+        ProviderName::Anthropic => Arc::new(Anthropic::new(url, key)),
+        ProviderName::OpenAi
+        | ProviderName::Google
+        | ProviderName::Groq
+        | ProviderName::DeepSeek
+        | ProviderName::OpenRouter
+        | ProviderName::Together
+        | ProviderName::Ollama => Arc::new(Compatible::new(name, url, key)),
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use domain::denial::Denial;
 use domain::key::KeyState;
+use domain::provider::Provider as ProviderName;
 use secrecy::ExposeSecret as _;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -102,8 +103,7 @@ async fn judge(provider: &dyn Provider, owner: KeyOwner, response: reqwest::Resp
     let after = retry_after(response.headers());
     let body = read_refusal(response).await;
     let text = String::from_utf8_lossy(&body).to_lowercase();
-    let our_account = ["credit balance is too low", "insufficient_quota", "billing_error", "usage limits"];
-    if matches!(status.as_u16(), 401..=403 | 407) || our_account.iter().any(|words| text.contains(words)) {
+    if is_about_account(provider.kind(), status.as_u16(), &text) {
         if owner == KeyOwner::User {
             return Next::GiveUp(refuse_own(provider, status, &body));
         }
@@ -113,13 +113,11 @@ async fn judge(provider: &dyn Provider, owner: KeyOwner, response: reqwest::Resp
             status = status.as_u16(),
             "the provider refuses our own key or account"
         );
-        return Next::GiveUp(Refusal::Denied(upstream(
-            provider,
-            "refuses our own key or account; its operator must look".to_owned(),
-        )));
+        return Next::GiveUp(Refusal::Denied(Denial::PlatformKeyRefused { provider: provider.name().to_owned() }));
     }
     match status.as_u16() {
-        429 | 503 | 529 => Next::Again {
+        // 402 comes here at OpenRouter, while other requests hold its budget; 498 is Groq's, without free capacity.
+        402 | 429 | 498 | 503 | 529 => Next::Again {
             after,
             otherwise: Denial::ProviderBusy {
                 who: provider.name().to_owned(),
@@ -132,21 +130,44 @@ async fn judge(provider: &dyn Provider, owner: KeyOwner, response: reqwest::Resp
     }
 }
 
+/// Whether a "no" is about the key or its account, and not about this request. `text` is in lower case.
+fn is_about_account(provider: ProviderName, status: u16, text: &str) -> bool {
+    let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    let of_account =
+        ["credit balance is too low", "insufficient_quota", "billing_error", "usage limits", "insufficient balance"];
+    if says(&of_account) {
+        return true;
+    }
+    match (provider, status) {
+        // More tokens than the context has, or its firewall.
+        (ProviderName::Together, 403) => false,
+        // The prompt was flagged.
+        (ProviderName::OpenRouter, 403) => !says(&["flagged", "moderation"]),
+        (ProviderName::OpenRouter, 402) => !says(&["in-flight", "in flight"]),
+        (ProviderName::Google, 400) => {
+            says(&["api_key_invalid", "api key not valid", "location is not supported", "enable billing"])
+        }
+        (_, 401..=403 | 407) => true,
+        _of_the_request => false,
+    }
+}
+
 /// What the provider's "no" says about the user's own key.
 fn refuse_own(provider: &dyn Provider, status: StatusCode, body: &[u8]) -> Refusal {
     let state = match crate::provider_key::judge(provider.kind(), status, body) {
         Ok(checked) => checked.state,
         Err(_) => KeyState::ValidRestricted,
     };
+    let who = provider.name().to_owned();
     let problem = match state {
+        KeyState::ValidNoCredit => return Refusal::OwnKey { state, denial: Denial::OwnAccountEmpty { provider: who } },
         KeyState::Invalid => "is refused by the provider",
-        KeyState::ValidNoCredit => "has no credit left at the provider",
         KeyState::RegionBlocked => "is refused from this server's region",
         KeyState::ValidRestricted | KeyState::Valid | KeyState::RateLimited | KeyState::Unreachable => {
             "may not be used for this"
         }
     };
-    let denial = Denial::OwnKeyRefused { provider: provider.name().to_owned(), problem: problem.to_owned() };
+    let denial = Denial::OwnKeyRefused { provider: who, problem: problem.to_owned() };
     Refusal::OwnKey { state, denial }
 }
 

@@ -1,39 +1,83 @@
-//! Owns: which of an account's keys a run is made with, opening it, and what a run taught about it.
+//! Owns: which of an account's keys a run is made with, and opening it.
+//! Does not own: the rule (`domain::key`), what a run taught about a key (`health`).
 
+use super::fallback::{MonthSpend, load_spend};
 use crate::error::{Error, Result};
 use crate::vault::{KeyRow, OpenKey, Owner, Sealed};
-use crate::{Server, on_read, on_tx};
+use crate::{Server, on_read};
 use domain::catalogue::{Model, ModelClass};
 use domain::denial::Denial;
-use domain::id::{AccountId, ModelId, ProviderKeyId};
-use domain::key::{Candidate, Choice, KeyPolicy, KeyState, choose};
+use domain::id::{AccountId, ProviderKeyId};
+use domain::key::{Candidate, Choice, KeyRule, choose};
+use domain::key_health::KeyHealth;
+use domain::money::Usd;
 use domain::provider::Provider;
+use domain::time::Timestamp;
+use secrecy::SecretString;
 
 /// The keys that an account may run with, and whose it wants used.
 #[derive(Clone, Debug, Default)]
 pub struct OwnKeys {
     keys: Vec<(Provider, Candidate<ProviderKeyId>)>,
-    policies: Vec<(Provider, ModelClass, KeyPolicy)>,
+    rules: Vec<(Provider, ModelClass, KeyRule)>,
 }
 
 impl OwnKeys {
-    /// Whose key a run of the model is made with.
+    /// Whether the account has any key that is switched on.
+    pub fn has_any(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// Whether any of them works.
+    pub fn has_usable(&self) -> bool {
+        self.keys.iter().any(|(_, candidate)| candidate.is_usable())
+    }
+
+    /// As it would be without one of the keys.
+    #[must_use]
+    pub fn without(&self, id: &ProviderKeyId) -> OwnKeys {
+        let mut left = self.clone();
+        left.keys.retain(|(_, candidate)| candidate.key != *id);
+        left
+    }
+
+    /// Whether a run of the model is possible here, with whomever's key; or would be, if the account's own worked.
+    pub fn can_run(&self, server: &Server, model: &Model) -> bool {
+        match self.choose(model) {
+            Choice::Own(_) | Choice::NoneWorks => true,
+            Choice::Platform | Choice::Instead { .. } => server.providers.choose(model.provider).is_ok(),
+        }
+    }
+
+    /// Whose key a run of the model is made with: the run, its preview and the page of keys all ask here.
     pub fn choose(&self, model: &Model) -> Choice<ProviderKeyId> {
-        let policy = self
-            .policies
-            .iter()
-            .find(|(provider, class, _)| *provider == model.provider && *class == model.class)
-            .map(|(_, _, policy)| *policy);
         let candidates = self.keys.iter().filter(|(provider, _)| *provider == model.provider);
-        choose(policy, candidates.map(|(_, candidate)| candidate.clone()).collect(), &model.id)
+        let rule = self.rule(model.provider, model.class);
+        choose(rule, candidates.map(|(_, candidate)| candidate.clone()).collect(), &model.id)
+    }
+
+    /// What the account has decided for a provider's models of a class.
+    pub fn rule(&self, provider: Provider, class: ModelClass) -> Option<KeyRule> {
+        let found = self.rules.iter().find(|(of, class_of, _)| *of == provider && *class_of == class);
+        found.map(|(_, _, rule)| *rule)
     }
 }
 
-/// The account's keys that are switched on, in their order, and its policies.
+#[derive(sqlx::FromRow)]
+struct KeyLine {
+    provider_key_id: ProviderKeyId,
+    provider: String,
+    state: String,
+    health: String,
+    expires_at: Option<Timestamp>,
+    allowed_models: Option<String>,
+}
+
+/// The account's keys that are switched on, in their order, and its rules.
 pub async fn load_own(server: &Server, account_id: &AccountId) -> Result<OwnKeys> {
-    let keys: Vec<(ProviderKeyId, String, String, Option<String>)> = on_read!(&server.db, conn => {
+    let keys: Vec<KeyLine> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select provider_key_id, provider, state, allowed_models
+            "select provider_key_id, provider, state, health, expires_at, allowed_models
              from   provider_key
              where  account_id = $1 and deleted_at is null and enabled = 1
              order  by position, provider_key_id",
@@ -42,28 +86,35 @@ pub async fn load_own(server: &Server, account_id: &AccountId) -> Result<OwnKeys
         .fetch_all(conn)
         .await
     })?;
-    if keys.is_empty() {
-        return Ok(OwnKeys::default());
-    }
-    let policies: Vec<(String, String, String)> = on_read!(&server.db, conn => {
-        sqlx::query_as("select provider, model_class, policy from key_policy where account_id = $1")
+    let rules: Vec<(String, String, String, Option<Usd>)> = on_read!(&server.db, conn => {
+        sqlx::query_as("select provider, model_class, policy, cap_nanos from key_policy where account_id = $1")
             .bind(account_id)
             .fetch_all(conn)
             .await
     })?;
-    let keys = keys.into_iter().map(|(key, provider, state, models)| {
-        let allowed_models: Option<Vec<ModelId>> = models.map(|json| serde_json::from_str(&json)).transpose()?;
-        Ok((provider.parse()?, Candidate { key, state: state.parse()?, allowed_models }))
+    let has_caps = rules.iter().any(|(_, _, _, cap)| cap.is_some());
+    let spend = if has_caps { load_spend(server, account_id).await? } else { MonthSpend::default() };
+    let now = server.clock.now();
+    let keys = keys.into_iter().map(|line| {
+        let is_over = line.expires_at.is_some_and(|at| at <= now);
+        let candidate = Candidate {
+            key: line.provider_key_id,
+            state: line.state.parse()?,
+            health: if is_over { KeyHealth::Expired } else { line.health.parse()? },
+            allowed_models: line.allowed_models.map(|json| serde_json::from_str(&json)).transpose()?,
+        };
+        Ok((line.provider.parse()?, candidate))
     });
-    let policies =
-        policies.into_iter().map(|(provider, class, policy)| Ok((provider.parse()?, class.parse()?, policy.parse()?)));
-    Ok(OwnKeys { keys: keys.collect::<Result<_>>()?, policies: policies.collect::<Result<_>>()? })
+    let rules = rules.into_iter().map(|(provider, class, policy, cap)| {
+        let (provider, class) = (provider.parse()?, class.parse()?);
+        Ok((provider, class, KeyRule { policy: policy.parse()?, cap, spent: spend.of(provider, class) }))
+    });
+    Ok(OwnKeys { keys: keys.collect::<Result<_>>()?, rules: rules.collect::<Result<_>>()? })
 }
 
 /// Whether the account has any key that works, which the price for own keys asks for.
 pub async fn has_usable_key(server: &Server, account_id: &AccountId) -> Result<bool> {
-    let own = load_own(server, account_id).await?;
-    Ok(own.keys.iter().any(|(_, candidate)| candidate.state.is_usable()))
+    Ok(load_own(server, account_id).await?.has_usable())
 }
 
 #[derive(sqlx::FromRow)]
@@ -85,8 +136,7 @@ pub struct Opened {
     pub base_url: Option<String>,
 }
 
-/// Opens a key for one run of its account. Denial: `OwnKeyRefused` when it was deleted or
-/// switched off meanwhile.
+/// Opens a key for one run of its account. Denial: `OwnKeyRefused` when it was deleted or switched off meanwhile.
 pub async fn open(server: &Server, account_id: &AccountId, provider: Provider, id: &ProviderKeyId) -> Result<Opened> {
     let row: Option<Row> = on_read!(&server.db, conn => {
         sqlx::query_as(
@@ -105,41 +155,51 @@ pub async fn open(server: &Server, account_id: &AccountId, provider: Provider, i
     };
     let row = row.ok_or_else(gone)?;
     let stored: Provider = row.provider.parse()?;
-    let key_version = row.key_version;
-    let owner = Owner::Key(KeyRow { account_id, provider: stored, key_id: id, key_version });
     let sealed = Sealed { sealed: row.sealed, wrapped_key: row.wrapped_key, master_version: row.master_version };
     if stored != provider {
         return Err(gone());
     }
-    Ok(Opened { key: server.vault.unseal(owner, &sealed)?, key_version, base_url: row.base_url })
+    let key = unsealed(server, (account_id, stored, id, row.key_version), &sealed)?;
+    Ok(Opened { key, key_version: row.key_version, base_url: row.base_url })
 }
 
-/// Notes that a key was used, and what the provider then said about it; `None` when nothing new. Of a secret that was
-/// replaced meanwhile nothing is noted: a late answer says nothing about the one that followed it.
-pub async fn mark(
-    server: &Server,
-    (id, key_version): (&ProviderKeyId, i64),
-    learnt: Option<(KeyState, &str)>,
-) -> Result<()> {
-    let (state, problem) = learnt.unzip();
-    let mut tx = server.db.begin().await?;
-    on_tx!(&mut tx, conn => {
-        sqlx::query(
-            "update provider_key
-             set    last_used_at = $1,
-                    state = coalesce($2, state),
-                    problem = case when $2 is null then problem else $3 end,
-                    checked_at = case when $2 is null then checked_at else $1 end
-             where  provider_key_id = $4 and key_version = $5 and deleted_at is null",
+#[derive(sqlx::FromRow)]
+struct SecretLine {
+    provider_key_id: ProviderKeyId,
+    #[sqlx(flatten)]
+    row: Row,
+}
+
+/// All of the account's secrets, for keeping them out of what its runs say. One that does not open is left out: it is in
+/// nobody's hands then.
+pub async fn open_all(server: &Server, account_id: &AccountId) -> Result<Vec<SecretString>> {
+    let lines: Vec<SecretLine> = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select provider_key_id, provider, base_url, sealed, wrapped_key, key_version, master_version
+             from   provider_key
+             where  account_id = $1 and deleted_at is null
+             limit  200",
         )
-        .bind(server.clock.now())
-        .bind(state.map(KeyState::as_str))
-        .bind(problem)
-        .bind(id)
-        .bind(key_version)
-        .execute(conn)
+        .bind(account_id)
+        .fetch_all(conn)
         .await
-        .map(drop)
     })?;
-    tx.commit().await
+    let mut secrets = Vec::with_capacity(lines.len());
+    for SecretLine { provider_key_id, row } in lines {
+        let sealed = Sealed { sealed: row.sealed, wrapped_key: row.wrapped_key, master_version: row.master_version };
+        let of = (account_id, row.provider.parse()?, &provider_key_id, row.key_version);
+        if let Ok(key) = unsealed(server, of, &sealed) {
+            secrets.push(key.into_secret());
+        }
+    }
+    Ok(secrets)
+}
+
+/// Opens what stands in a row.
+pub(super) fn unsealed(
+    server: &Server,
+    (account_id, provider, key_id, key_version): (&AccountId, Provider, &ProviderKeyId, i64),
+    sealed: &Sealed,
+) -> Result<OpenKey> {
+    server.vault.unseal(Owner::Key(KeyRow { account_id, provider, key_id, key_version }), sealed)
 }

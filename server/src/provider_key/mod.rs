@@ -4,11 +4,16 @@
 
 mod check;
 mod choose;
+mod fallback;
 pub(crate) mod guard;
+mod health;
 mod rotate;
 
 pub use check::{Checked, check_key, judge};
-pub use choose::{Opened, OwnKeys, has_usable_key, load_own, mark, open};
+pub use choose::{Opened, OwnKeys, has_usable_key, load_own, open, open_all};
+pub use fallback::{Fallback, count as count_fallback, set_policy};
+pub(crate) use guard::client_for;
+pub use health::{KeyDay, Signal, list_days, note, probe_due};
 pub use rotate::{Rotated, count_old, rotate};
 
 use crate::account::{Permission, User};
@@ -18,6 +23,7 @@ use crate::{Server, on_read, on_tx};
 use domain::denial::Denial;
 use domain::id::{AccountId, ModelId, ProviderKeyId};
 use domain::key::{self, KeyState};
+use domain::key_health::{KeyHealth, Record};
 use domain::provider::Provider;
 use domain::time::Timestamp;
 
@@ -41,6 +47,10 @@ pub struct KeySummary {
     pub problem: Option<String>,
     pub checked_at: Timestamp,
     pub last_used_at: Option<Timestamp>,
+    /// From then on nothing is run with it.
+    pub expires_at: Option<Timestamp>,
+    pub health: KeyHealth,
+    pub health_since: Timestamp,
 }
 
 /// A key to save, or one in place of `replaces`.
@@ -68,6 +78,9 @@ struct Row {
     problem: Option<String>,
     checked_at: Timestamp,
     last_used_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    health: String,
+    health_since: Timestamp,
 }
 
 /// The account's keys, in the order in which they are used.
@@ -75,7 +88,7 @@ pub async fn list(server: &Server, account_id: &AccountId) -> Result<Vec<KeySumm
     let rows: Vec<Row> = on_read!(&server.db, conn => {
         sqlx::query_as(
             "select provider_key_id, provider, label, hint, base_url, allowed_models, enabled, state, problem,
-                    checked_at, last_used_at
+                    checked_at, last_used_at, expires_at, health, health_since
              from   provider_key
              where  account_id = $1 and deleted_at is null
              order  by position, provider_key_id
@@ -91,6 +104,9 @@ pub async fn list(server: &Server, account_id: &AccountId) -> Result<Vec<KeySumm
                 provider: row.provider.parse()?,
                 allowed_models: row.allowed_models.map(|json| serde_json::from_str(&json)).transpose()?,
                 state: row.state.parse()?,
+                health: row.health.parse()?,
+                health_since: row.health_since,
+                expires_at: row.expires_at,
                 is_enabled: row.enabled != 0,
                 id: row.provider_key_id,
                 label: row.label,
@@ -148,14 +164,16 @@ async fn insert(server: &Server, user: &User, provider: Provider, secret: &str, 
     let owner = Owner::Key(KeyRow { account_id: &user.account_id, provider, key_id: new.id, key_version: 1 });
     let Sealed { sealed, wrapped_key, master_version } = server.vault.seal(owner, secret)?;
     let now = server.clock.now();
+    let record = Record::new(new.checked.state, now);
     let mut tx = server.db.begin().await?;
     let inserted = on_tx!(&mut tx, conn => {
         sqlx::query(
             "insert into provider_key (provider_key_id, account_id, provider, label, hint, base_url, sealed, wrapped_key,
                                        key_version, master_version, position, enabled, state, problem, checked_at,
-                                       created_at)
+                                       created_at, health, health_since, probe_at)
              select $1, $2, $3, $4, $5, $6, $7, $8, 1, $9,
-                    (select coalesce(max(position), 0) + 1 from provider_key where account_id = $2), 1, $10, $11, $12, $12
+                    (select coalesce(max(position), 0) + 1 from provider_key where account_id = $2), 1, $10, $11, $12, $12,
+                    $14, $12, $15
              where  (select count(*) from provider_key where account_id = $2 and deleted_at is null) < $13",
         )
         .bind(new.id)
@@ -171,6 +189,8 @@ async fn insert(server: &Server, user: &User, provider: Provider, secret: &str, 
         .bind(&new.checked.problem)
         .bind(now)
         .bind(MOST_KEYS)
+        .bind(record.health.as_str())
+        .bind(record.probe_at(now, rand::random_range(0..=1_000)))
         .execute(conn)
         .await
         .map(|done| done.rows_affected())
@@ -198,12 +218,16 @@ async fn replace(server: &Server, user: &User, provider: Provider, secret: &str,
     let key_version = version.saturating_add(1);
     let owner = Owner::Key(KeyRow { account_id: &user.account_id, provider, key_id: new.id, key_version });
     let Sealed { sealed, wrapped_key, master_version } = server.vault.seal(owner, secret)?;
+    let now = server.clock.now();
+    let record = Record::new(new.checked.state, now);
     let mut tx = server.db.begin().await?;
+    // What was known of the one before, and its day, do not count for the one that follows.
     let changed = on_tx!(&mut tx, conn => {
         sqlx::query(
             "update provider_key
              set    hint = $1, base_url = $2, sealed = $3, wrapped_key = $4, key_version = $5, master_version = $6,
-                    state = $7, problem = $8, checked_at = $9
+                    state = $7, problem = $8, checked_at = $9, health = $13, health_since = $9, failures = 0,
+                    successes = 0, expires_at = null, probe_at = $14
              where  provider_key_id = $10 and account_id = $11 and key_version = $12 and deleted_at is null",
         )
         .bind(new.hint)
@@ -214,10 +238,12 @@ async fn replace(server: &Server, user: &User, provider: Provider, secret: &str,
         .bind(master_version)
         .bind(new.checked.state.as_str())
         .bind(&new.checked.problem)
-        .bind(server.clock.now())
+        .bind(now)
         .bind(new.id)
         .bind(&user.account_id)
         .bind(version)
+        .bind(record.health.as_str())
+        .bind(record.probe_at(now, rand::random_range(0..=1_000)))
         .execute(conn)
         .await
         .map(|done| done.rows_affected())
@@ -235,6 +261,8 @@ pub struct Change<'a> {
     pub allowed_models: Vec<ModelId>,
     pub is_enabled: bool,
     pub is_first: bool,
+    /// From then on nothing is run with it; `None` for no end.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Applies a change to a key of the account. Denials: `Invalid`, `NotFound`.
@@ -252,7 +280,9 @@ pub async fn change(server: &Server, user: &User, id: &ProviderKeyId, change: Ch
     let changed = on_tx!(&mut tx, conn => {
         sqlx::query(
             "update provider_key
-             set    label = $1, allowed_models = $2, enabled = $3,
+             set    label = $1, allowed_models = $2, enabled = $3, expires_at = $7,
+                    health = case when health = 'expired' and coalesce($7, $8 + 1) > $8 then 'healthy' else health end,
+                    probe_at = case when expires_at is null and $7 is null then probe_at else $8 end,
                     position = case when $4 = 1
                                     then (select min(position) - 1 from provider_key where account_id = $6)
                                     else position end
@@ -264,12 +294,36 @@ pub async fn change(server: &Server, user: &User, id: &ProviderKeyId, change: Ch
         .bind(i64::from(change.is_first))
         .bind(id)
         .bind(&user.account_id)
+        .bind(change.expires_at)
+        .bind(server.clock.now())
         .execute(conn)
         .await
         .map(|done| done.rows_affected())
     })?;
     if changed == 0 {
         return Err(not_found().into());
+    }
+    tx.commit().await
+}
+
+/// Puts the account's keys into this order; those that are not named stay behind, in their order.
+pub async fn reorder(server: &Server, user: &User, order: &[ProviderKeyId]) -> Result<()> {
+    user.require(Permission::ManageKeys)?;
+    let known = list(server, &user.account_id).await?;
+    let mut ids: Vec<&ProviderKeyId> = order.iter().filter(|id| known.iter().any(|key| key.id == **id)).collect();
+    let rest: Vec<&ProviderKeyId> = known.iter().map(|key| &key.id).filter(|id| !ids.contains(id)).collect();
+    ids.extend(rest);
+    let mut tx = server.db.begin().await?;
+    for (position, id) in (1_i64..).zip(ids) {
+        on_tx!(&mut tx, conn => {
+            sqlx::query("update provider_key set position = $1 where provider_key_id = $2 and account_id = $3")
+                .bind(position)
+                .bind(id)
+                .bind(&user.account_id)
+                .execute(conn)
+                .await
+                .map(drop)
+        })?;
     }
     tx.commit().await
 }

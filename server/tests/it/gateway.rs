@@ -196,8 +196,8 @@ async fn the_providers_refusals_are_told_apart_and_cost_nothing() {
                 let asked = it.sandbox.requests().len();
                 it.fault(&[fault]);
                 let (status, _, body) = answer(it.post(path_of(model), &ask(model, "x", 20, false))).await;
-                assert_eq!((status, &body["error"]["code"]), (502, &json!("upstream")), "{fault}: {body}");
-                assert!(body["error"]["message"].as_str().unwrap().contains("our own key or account"), "{body}");
+                assert_eq!((status, &body["error"]["code"]), (502, &json!("platform_key_refused")), "{fault}: {body}");
+                assert!(body["error"]["message"].as_str().unwrap().contains("our own key"), "{body}");
                 assert_eq!(it.sandbox.requests().len(), asked + 1, "{fault} is not tried again");
             }
             // Not streamed, a provider that hangs has ten minutes; streamed, it has as long as the settings say.

@@ -1,12 +1,13 @@
 //! The users' own keys of providers: checked at the sandbox over HTTP, sealed, rotated, deleted.
 
 use crate::identity::{owner, verified};
-use crate::served::{CLAUDE, Served, priced};
+use crate::served::{CLAUDE, Served, key_urls, priced};
 use crate::support::{World, each_database};
 use domain::denial::Denial;
 use domain::funding::FundingSource;
 use domain::id::ProviderKeyId;
 use domain::key::KeyState;
+use domain::key_health::Heard;
 use domain::money::Usd;
 use domain::provider::Provider;
 use sandbox::Fault;
@@ -14,7 +15,7 @@ use secrecy::SecretString;
 use server::account::{NewAccount, Role, User};
 use server::error::{Error, Result};
 use server::execution::start;
-use server::provider_key::{self, Change, NewKey, check_key, has_usable_key, open, rotate, save};
+use server::provider_key::{self, Change, NewKey, Signal, check_key, has_usable_key, note, open, rotate, save};
 use server::vault::Source;
 use server::{Server, on_read, on_tx};
 
@@ -28,15 +29,7 @@ async fn node(world: &World, master: &str) -> (Server, sandbox::Sandbox) {
     let mut config = world.config.clone();
     config.anthropic.url = sandbox.anthropic_url();
     config.openai.url = sandbox.openai_url();
-    for (provider, path) in [
-        (Provider::Google, "gemini"),
-        (Provider::Groq, "groq"),
-        (Provider::DeepSeek, "deepseek"),
-        (Provider::OpenRouter, "openrouter"),
-        (Provider::Together, "together"),
-    ] {
-        config.key_urls.insert(provider, format!("{}/{path}", sandbox.base_url));
-    }
+    config.key_urls = key_urls(&sandbox.base_url);
     config.master_key = Source::Given(SecretString::from(master));
     (Server::open(config, world.clock.clone()).await.unwrap(), sandbox)
 }
@@ -166,7 +159,8 @@ async fn a_key_is_saved_sealed_listed_by_its_hint_and_erased() {
             (saved.id.clone(), "gsk_…WxYz", KeyState::ValidRestricted)
         );
 
-        let off = Change { label: "Spare", allowed_models: Vec::new(), is_enabled: false, is_first: true };
+        let off =
+            Change { label: "Spare", allowed_models: Vec::new(), is_enabled: false, is_first: true, expires_at: None };
         provider_key::change(&server, &user, &saved.id, off).await.unwrap();
         assert!(!has_usable_key(&server, &user.account_id).await.unwrap());
         assert!(!opens(&server, &user, Provider::Groq, &saved.id).await, "switched off");
@@ -259,8 +253,21 @@ async fn a_run_with_ones_own_key_charges_nothing_and_sends_that_key() {
         assert_eq!(ended.run.cost, priced(CLAUDE, &it.billed()), "the shadow cost is recorded");
         assert_eq!(it.spendable().await, before);
         assert!(it.sandbox.requests().iter().all(|request| request.key_ending == "UsEr"), "our key was not sent");
-        let listed = provider_key::list(&it.server, &it.account_id).await.unwrap();
-        assert!(listed[0].id == id && listed[0].last_used_at.is_some());
+        // It is noted on the key after the run is recorded.
+        let key = loop {
+            let listed = provider_key::list(&it.server, &it.account_id).await.unwrap().remove(0);
+            if listed.last_used_at.is_some() {
+                break listed;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(key.id, id);
+        let days = provider_key::list_days(&it.server, &it.account_id).await.unwrap();
+        assert_eq!(
+            (days.len(), days[0].runs, days[0].good, days[0].cost),
+            (1, 1, 1, ended.run.cost),
+            "spend at list price"
+        );
     })
     .await;
 }
@@ -298,12 +305,12 @@ async fn a_late_refusal_does_not_mark_the_key_that_followed() {
         let replacing =
             NewKey { replaces: Some(&id), ..new_key(Provider::Anthropic, "sk-ant-api03-canary-of-the-next-key-NeXt") };
         save(&it.server, &it.user, replacing).await.unwrap();
-        let refused = Some((KeyState::Invalid, "late"));
-        provider_key::mark(&it.server, (&id, opened.key_version), refused).await.unwrap();
+        let late = || Signal { from: Heard::Run, state: KeyState::Invalid, problem: None, cost: Some(Usd::ZERO) };
+        note(&it.server, (&id, opened.key_version), late()).await.unwrap();
         let state = async || provider_key::list(&it.server, &it.account_id).await.unwrap()[0].state;
         assert_eq!(state().await, KeyState::Valid);
         let opened = open(&it.server, &it.account_id, Provider::Anthropic, &id).await.unwrap();
-        provider_key::mark(&it.server, (&id, opened.key_version), refused).await.unwrap();
+        note(&it.server, (&id, opened.key_version), late()).await.unwrap();
         assert_eq!(state().await, KeyState::Invalid, "of its own secret it is noted");
     })
     .await;

@@ -25,7 +25,7 @@ async fn sonnet(world: &World) -> (i64, String) {
 async fn every_model_has_a_rate_at_the_first_start_and_the_second_adds_none() {
     each_database(async |world| {
         let first = rate::load_book(world.db()).await.unwrap();
-        assert_eq!(first.rates_at(world.clock.now()).len(), 5);
+        assert_eq!(first.rates_at(world.clock.now()).len(), 12);
         world.clock.advance_seconds(1);
         let second = world.node().await;
         assert_eq!(rate::load_book(&second.db).await.unwrap(), first);
@@ -50,7 +50,7 @@ async fn a_price_file_is_compared_and_then_stored_beside_the_old_rate() {
         let stored = import(world, &dearer, true).await.unwrap();
         assert_eq!(sonnet(world).await, (4_000_000, stored.stored_as.unwrap()));
         let again = import(world, &dearer, true).await.unwrap();
-        assert_eq!((again.stored_as, again.diff.unchanged), (None, 5));
+        assert_eq!((again.stored_as, again.diff.unchanged), (None, 12));
 
         let book = rate::load_book(world.db()).await.unwrap();
         let catalogue = world.server.catalogue.load();
@@ -86,7 +86,7 @@ async fn a_price_file_with_a_mistake_is_refused_whole() {
             assert!(error.contains(reason), "{price}: {error}");
         }
         let book = rate::load_book(world.db()).await.unwrap();
-        assert_eq!(book.rates_at(world.clock.now()).len(), 5);
+        assert_eq!(book.rates_at(world.clock.now()).len(), 12);
         assert!(book.rates_at(world.clock.now()).iter().all(|rate| rate.version.starts_with("shipped-")));
     })
     .await;

@@ -19,6 +19,7 @@ use server::execution::{Run, RunRequest, RunState, load_run};
 use server::ledger::{Balance, load_balance};
 use server::session::{self, Session};
 use server::{Server, api_key, member, on_tx};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,11 @@ pub struct Node {
 impl Node {
     pub async fn open(world: &World, dollars: i64, (anthropic_url, openai_url): (String, String)) -> Node {
         let mut config = world.config.clone();
+        if let Some(base) = openai_url.strip_suffix("/openai") {
+            config.key_urls = key_urls(base);
+            // The sandbox's Ollama is on this machine.
+            config.allow_private_urls = true;
+        }
         config.anthropic.url = anthropic_url;
         config.anthropic.key = Some(ANTHROPIC_KEY.into());
         config.openai.url = openai_url;
@@ -70,6 +76,19 @@ impl Node {
         let url = serve(&server, &user).await;
         Node { server, url, user, key: key.expose_secret().to_owned() }
     }
+}
+
+/// Where a sandbox has the other providers.
+pub fn key_urls(base: &str) -> BTreeMap<Provider, String> {
+    [
+        (Provider::Google, "gemini"),
+        (Provider::Groq, "groq"),
+        (Provider::DeepSeek, "deepseek"),
+        (Provider::OpenRouter, "openrouter"),
+        (Provider::Together, "together"),
+    ]
+    .map(|(provider, path)| (provider, format!("{base}/{path}")))
+    .into()
 }
 
 impl Served {
