@@ -207,7 +207,7 @@ fn delivery_row(delivery: &Delivery, zone: &str, manages: bool) -> AnyView {
                                 <ForAccount />
                                 <input type="hidden" name="do" value="replay" />
                                 <input type="hidden" name="delivery_id" value=id />
-                                <button class="button button-quiet" aria-label=label>
+                                <button class="button button-quiet whitespace-nowrap" aria-label=label>
                                     "Send again"
                                 </button>
                             </form>
