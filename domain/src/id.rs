@@ -67,6 +67,12 @@ id!(
     WebhookId,
     /// One message to one webhook, with all its attempts.
     DeliveryId,
+    /// One refund that an owner asked for; also its idempotency key at Stripe, and the id of its claim.
+    RefundId,
+    /// One press of the button that asks for refunds; made when its form is rendered.
+    RefundRequestId,
+    /// What took credit back: a refund or a dispute.
+    ClaimId,
     /// One background job.
     JobId,
     /// A plan of the catalogue, such as `free`.

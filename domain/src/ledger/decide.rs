@@ -1,8 +1,9 @@
 //! Owns: the rules: what each command does to an account, or why it may not.
 
+use super::claim::{self, Claim, ClaimRecord};
 use super::{Balance, Book, Entry, GrantKind, HoldRecord, HoldState, Lot, Posting, PostingKind, Standing};
 use crate::denial::Denial;
-use crate::id::{ExecutionId, LotId, ModelId};
+use crate::id::{ClaimId, ExecutionId, LotId, ModelId};
 use crate::money::Usd;
 use crate::time::Timestamp;
 
@@ -34,6 +35,10 @@ pub enum Command {
     ExpireLot { lot_id: LotId },
     /// Takes what is left of a lot because its owner gives it up.
     GiveUpLot { lot_id: LotId },
+    /// Says what a refund or a dispute takes back in all; the change against what it took before is taken or given back.
+    Claim(Claim),
+    /// Pays what a claim could not take from credit that has come since.
+    Settle { claim_id: ClaimId },
 }
 
 /// What a command does: the account as it is afterwards.
@@ -46,6 +51,8 @@ pub struct Decision {
     pub lots: Vec<Lot>,
     /// The hold the command is about, as it is afterwards.
     pub hold: Option<HoldRecord>,
+    /// The claim the command is about, as it is afterwards.
+    pub claim: Option<ClaimRecord>,
     /// Whether the same command was carried out before; then nothing changes.
     pub repeated: bool,
 }
@@ -77,6 +84,8 @@ pub fn decide(standing: &Standing, now: Timestamp, command: &Command) -> Result<
         }
         Command::ExpireLot { lot_id } => expire_lot(standing, now, lot_id),
         Command::GiveUpLot { lot_id } => give_up_lot(standing, now, lot_id),
+        Command::Claim(claim) => claim::set(standing, claim),
+        Command::Settle { claim_id } => claim::settle(standing, claim_id),
     }
 }
 
@@ -195,7 +204,7 @@ fn renew(standing: &Standing, execution_id: &ExecutionId, expires_at: Timestamp)
     // A renewal that comes late never shortens.
     let record = HoldRecord { expires_at: expires_at.max(open.expires_at), ..open.clone() };
     let repeated = record.expires_at == open.expires_at;
-    Ok(Decision { posting: None, balance: standing.balance, lots: Vec::new(), hold: Some(record), repeated })
+    Ok(Decision { posting: None, balance: standing.balance, lots: Vec::new(), hold: Some(record), claim: None, repeated })
 }
 
 fn grant(standing: &Standing, lot: Lot, price: Usd, reference: &str) -> Result<Decision, Denial> {
@@ -255,8 +264,7 @@ fn give_up_lot(standing: &Standing, now: Timestamp, lot_id: &LotId) -> Result<De
 
 fn to_breakage(standing: &Standing, lot: &Lot, (kind, key): (PostingKind, String)) -> Result<Decision, Denial> {
     if lot.remaining.is_zero() {
-        let balance = standing.balance;
-        return Ok(Decision { posting: None, balance, lots: Vec::new(), hold: None, repeated: true });
+        return Ok(nothing(standing));
     }
     let mut entries = vec![lot_entry(lot, negated(lot.remaining)?)];
     push(&mut entries, Book::Breakage, lot.remaining);
@@ -265,7 +273,7 @@ fn to_breakage(standing: &Standing, lot: &Lot, (kind, key): (PostingKind, String
 }
 
 /// Completes a decision: the balance after the entries, and the change of what the customer has.
-fn post(
+pub(super) fn post(
     standing: &Standing,
     (kind, idempotency_key, reference): (PostingKind, String, &str),
     entries: Vec<Entry>,
@@ -279,34 +287,39 @@ fn post(
     let change = sub(balance.total(), standing.balance.total())?;
     let reference = reference.to_owned();
     let posting = Posting { kind, idempotency_key, reference, change, entries };
-    Ok(Decision { posting: Some(posting), balance, lots, hold, repeated: false })
+    Ok(Decision { posting: Some(posting), balance, lots, hold, claim: None, repeated: false })
 }
 
 fn repeat(standing: &Standing, hold: &HoldRecord) -> Decision {
-    let balance = standing.balance;
-    Decision { posting: None, balance, lots: Vec::new(), hold: Some(hold.clone()), repeated: true }
+    Decision { hold: Some(hold.clone()), ..nothing(standing) }
 }
 
-fn lot_entry(lot: &Lot, amount: Usd) -> Entry {
+/// What a command comes to that has nothing (more) to do.
+pub(super) fn nothing(standing: &Standing) -> Decision {
+    let balance = standing.balance;
+    Decision { posting: None, balance, lots: Vec::new(), hold: None, claim: None, repeated: true }
+}
+
+pub(super) fn lot_entry(lot: &Lot, amount: Usd) -> Entry {
     Entry { book: lot.kind.book(), lot_id: Some(lot.lot_id.clone()), amount }
 }
 
 /// Adds an entry unless it is zero.
-fn push(entries: &mut Vec<Entry>, book: Book, amount: Usd) {
+pub(super) fn push(entries: &mut Vec<Entry>, book: Book, amount: Usd) {
     if !amount.is_zero() {
         entries.push(Entry { book, lot_id: None, amount });
     }
 }
 
-fn add(a: Usd, b: Usd) -> Result<Usd, Denial> {
+pub(super) fn add(a: Usd, b: Usd) -> Result<Usd, Denial> {
     a.checked_add(b).ok_or_else(out_of_range)
 }
 
-fn sub(a: Usd, b: Usd) -> Result<Usd, Denial> {
+pub(super) fn sub(a: Usd, b: Usd) -> Result<Usd, Denial> {
     a.checked_sub(b).ok_or_else(out_of_range)
 }
 
-fn negated(a: Usd) -> Result<Usd, Denial> {
+pub(super) fn negated(a: Usd) -> Result<Usd, Denial> {
     a.checked_neg().ok_or_else(out_of_range)
 }
 

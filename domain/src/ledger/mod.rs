@@ -5,13 +5,15 @@
 //! Entries are signed from the customer's side: positive is credit to the customer, so a customer's balance is the
 //! plain sum of their entries, and what the platform earned is positive in `usage_revenue`.
 
+mod claim;
 mod decide;
 #[cfg(test)]
 mod tests;
 
+pub use claim::{Claim, ClaimKind, ClaimRecord, Shortfall};
 pub use decide::{Command, Decision, decide, grant_key};
 
-use crate::id::{ExecutionId, LotId, ModelId};
+use crate::id::{ClaimId, ExecutionId, LotId, ModelId};
 use crate::money::Usd;
 use crate::text_enum;
 use crate::time::Timestamp;
@@ -206,6 +208,8 @@ pub struct Standing {
     pub lots: Vec<Lot>,
     /// At least the holds that the commands name.
     pub holds: Vec<HoldRecord>,
+    /// At least the claims that the commands name.
+    pub claims: Vec<ClaimRecord>,
     /// Why the account is frozen, if it is: no new holds.
     pub frozen: Option<String>,
 }
@@ -217,6 +221,10 @@ impl Standing {
 
     pub fn lot(&self, lot_id: &LotId) -> Option<&Lot> {
         self.lots.iter().find(|lot| lot.lot_id == *lot_id)
+    }
+
+    pub fn claim(&self, claim_id: &ClaimId) -> Option<&ClaimRecord> {
+        self.claims.iter().find(|claim| claim.claim_id == *claim_id)
     }
 
     /// Takes a decision over, so that the next command of the same batch is decided on it.
@@ -232,6 +240,12 @@ impl Standing {
             match self.holds.iter_mut().find(|hold| hold.execution_id == changed.execution_id) {
                 Some(hold) => hold.clone_from(changed),
                 None => self.holds.push(changed.clone()),
+            }
+        }
+        if let Some(changed) = &decision.claim {
+            match self.claims.iter_mut().find(|claim| claim.claim_id == changed.claim_id) {
+                Some(claim) => claim.clone_from(changed),
+                None => self.claims.push(changed.clone()),
             }
         }
     }
