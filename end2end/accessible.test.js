@@ -37,6 +37,7 @@ const CONSOLE = [
   '/credits/code',
   '/credits/explained',
   '/credits/auto-top-up',
+  '/credits/refund',
   '/limits',
   '/usage',
   '/usage/nothing-here',

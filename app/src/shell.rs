@@ -20,6 +20,7 @@ use crate::page::overview::OverviewPage;
 use crate::page::plan::PlanPage;
 use crate::page::plan_change::PlanChangePage;
 use crate::page::pricing::PricingPage;
+use crate::page::refund::RefundPage;
 use crate::page::reset_password::{NewPasswordPage, ResetPasswordPage};
 use crate::page::run::RunPage;
 use crate::page::second_factor::{SecondFactorPage, SignInCodePage};
@@ -126,6 +127,7 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/credits/explained") view=ExplainedPage />
                 <Route path=path!("/credits/statement") view=StatementPage />
                 <Route path=path!("/credits/statement/line/:posting") view=LinePage />
+                <Route path=path!("/credits/refund") view=RefundPage />
                 <Route path=path!("/keys") view=KeysPage />
                 <Route path=path!("/limits") view=LimitsPage />
                 <Route path=path!("/plan") view=PlanPage />

@@ -4,7 +4,7 @@
 
 use crate::page::{
     accounts, alerts, auto_top_up, confirm_email, credits, delete, explained, given, invitation, keys, limits, plan,
-    plan_change, reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team, unsubscribe,
+    plan_change, refund, reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team, unsubscribe,
     verify_email, webhooks,
 };
 use crate::post::Refused;
@@ -57,6 +57,7 @@ pub fn router(server: Server) -> Router {
         .route("/credits/statement/download", get(statement::download::choose))
         .route("/credits/statement/{file}", get(statement::download::file))
         .route("/credits/auto-top-up", form(auto_top_up::submit))
+        .route("/credits/refund", form(refund::submit))
         .route("/keys", form(keys::submit))
         .route("/limits", form(limits::submit))
         .route("/plan", form(plan::submit))

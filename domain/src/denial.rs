@@ -251,7 +251,7 @@ impl Denial {
                  Try again when a run has finished."
             ),
             Denial::AccountFrozen { reason } => {
-                format!("This account is frozen: {reason}. Contact support to lift it.")
+                format!("This account is frozen: {reason}. Running work is finished; new runs wait. Credits says what lifts it.")
             }
             Denial::UnknownModel { model } => {
                 format!("There is no model `{model}` here. GET /v1/models lists the models you can use.")
@@ -388,8 +388,8 @@ impl Denial {
             Denial::PlatformKeyRefused { .. } => {
                 vec![remedy("Choose another model", "/tasks"), remedy("Add a key", "/keys")]
             }
-            Denial::AccountFrozen { .. }
-            | Denial::PromptTooLong { .. }
+            Denial::AccountFrozen { .. } => vec![remedy("See what lifts it", "/credits#frozen")],
+            Denial::PromptTooLong { .. }
             | Denial::PriceChanged { .. }
             | Denial::FundingChanged { .. }
             | Denial::Invalid { .. }

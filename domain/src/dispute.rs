@@ -103,10 +103,8 @@ mod tests {
 
     #[test]
     fn each_state_takes_and_freezes_as_the_table_says() {
-        let table: Vec<(&str, bool, bool)> = DisputeState::ALL
-            .iter()
-            .map(|state| (state.as_str(), state.takes_back(), state.freezes()))
-            .collect();
+        let table: Vec<(&str, bool, bool)> =
+            DisputeState::ALL.iter().map(|state| (state.as_str(), state.takes_back(), state.freezes())).collect();
         assert_eq!(
             table,
             [

@@ -163,8 +163,13 @@ mod tests {
             (sold("50", "5", "25", "5"), "25", "2.5", 2_875, 99, 2_776),
             (sold("10", "0", "0.105", "0"), "0.105", "0", 12, 1, 11),
         ] {
-            let expected =
-                Part { credit: usd(credit), bonus: usd(bonus), price: Cents(price), fee: Cents(fee), cash: Cents(cash) };
+            let expected = Part {
+                credit: usd(credit),
+                bonus: usd(bonus),
+                price: Cents(price),
+                fee: Cents(fee),
+                cash: Cents(cash),
+            };
             assert_eq!(sold.most(FEE), Some(expected), "{sold:?}");
         }
     }
@@ -183,7 +188,10 @@ mod tests {
     fn a_chosen_sum_comes_from_the_newest_purchase_first() {
         let purchases = [("new", sold("50", "5", "50", "5")), ("old", sold("10", "0", "10", "0"))];
         let parts = plan(&purchases, FEE, Some(Cents(6_000))).unwrap();
-        assert_eq!(parts.iter().map(|(id, part)| (*id, part.cash.0)).collect::<Vec<_>>(), [("new", 5_553), ("old", 447)]);
+        assert_eq!(
+            parts.iter().map(|(id, part)| (*id, part.cash.0)).collect::<Vec<_>>(),
+            [("new", 5_553), ("old", 447)]
+        );
         // 447 of 1,087 cents net, rounded up to the nano.
         assert_eq!(parts[1].1.credit, usd("4.112235511"));
         let all = plan(&purchases, FEE, None).unwrap();

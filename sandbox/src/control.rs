@@ -5,6 +5,7 @@ use crate::mailbox;
 use crate::provider::{self, Rule};
 use crate::receiver;
 use crate::stripe::delivery::{self, WebhookMode};
+use crate::stripe::dispute::NewDispute;
 use crate::stripe::{self, ApiFault, PayOutcome};
 use crate::world::World;
 use axum::extract::{DefaultBodyLimit, Query, State};
@@ -12,6 +13,7 @@ use axum::response::Html;
 use axum::routing::{any, get, post};
 use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
+use domain::dispute::DisputeState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -78,6 +80,10 @@ fn router(world: World) -> Router {
         .route("/control/settle", post(settle))
         .route("/control/card", post(set_card))
         .route("/control/card-fate", post(set_card_fate))
+        .route("/control/refunds", post(set_refunds))
+        .route("/control/dispute", post(open_dispute))
+        .route("/control/dispute-state", post(advance_dispute))
+        .route("/control/fraud-warning", post(warn_of_fraud))
         .route("/control/billed", get(list_billed))
         .route("/control/stripe-fault", post(set_stripe_fault))
         .route("/control/fault", post(inject))
@@ -176,6 +182,43 @@ async fn pay(State(world): State<World>, Json(payment): Json<Payment>) -> Json<V
 async fn settle(State(world): State<World>) -> Json<Value> {
     stripe::pay::settle(&world);
     done()
+}
+
+#[derive(Deserialize)]
+struct Refunds {
+    /// `wait`: new ones stay pending; `succeed` and `fail`: those that wait end so, and new ones are sent at once.
+    then: String,
+}
+
+async fn set_refunds(State(world): State<World>, Json(refunds): Json<Refunds>) -> Json<Value> {
+    stripe::refund::set_waiting(&world, refunds.then == "wait");
+    if refunds.then != "wait" {
+        stripe::refund::end(&world, refunds.then == "succeed");
+    }
+    done()
+}
+
+async fn open_dispute(State(world): State<World>, Json(new): Json<NewDispute>) -> Json<Value> {
+    Json(json!({"id": stripe::dispute::open(&world, &new)}))
+}
+
+#[derive(Deserialize)]
+struct DisputeMove {
+    id: String,
+    state: DisputeState,
+}
+
+async fn advance_dispute(State(world): State<World>, Json(moved): Json<DisputeMove>) -> Json<Value> {
+    Json(json!({"done": stripe::dispute::advance(&world, &moved.id, moved.state)}))
+}
+
+#[derive(Deserialize)]
+struct SuspectPayment {
+    payment_intent: String,
+}
+
+async fn warn_of_fraud(State(world): State<World>, Json(payment): Json<SuspectPayment>) -> Json<Value> {
+    Json(json!({"id": stripe::dispute::warn(&world, &payment.payment_intent)}))
 }
 
 #[derive(Deserialize)]

@@ -16,11 +16,13 @@ mod task;
 mod world;
 
 pub use clock::fresh_seed;
+pub use domain::dispute::DisputeState;
 pub use mailbox::Mail;
 pub use provider::fault::Fault;
 pub use provider::record::{Ending, ProviderRequest, Totals, Usage};
 pub use provider::{Family, Rule};
 pub use stripe::delivery::{Delivery, Signature, WebhookMode};
+pub use stripe::dispute::NewDispute;
 pub use stripe::{ApiFault, ApiFaultKind, PayOutcome};
 
 use clock::Clock;
@@ -171,6 +173,32 @@ impl Sandbox {
     /// Ends the payments that settle later (bank debits), with success or failure as their account says.
     pub fn settle(&self) {
         stripe::pay::settle(&self.world);
+    }
+
+    /// New refunds stay pending from now on, until [`Sandbox::end_refunds`].
+    pub fn hold_refunds(&self) {
+        stripe::refund::set_waiting(&self.world, true);
+    }
+
+    /// Ends refunds that wait. With `false` they fail, and those that were sent come back as well.
+    pub fn end_refunds(&self, succeed: bool) {
+        stripe::refund::set_waiting(&self.world, false);
+        stripe::refund::end(&self.world, succeed);
+    }
+
+    /// A cardholder disputes a payment; the dispute's id, or `None` if nothing was taken with it.
+    pub fn open_dispute(&self, new: &NewDispute) -> Option<String> {
+        stripe::dispute::open(&self.world, new)
+    }
+
+    /// Moves a dispute that is not over to another state; whether it did.
+    pub fn advance_dispute(&self, id: &str, to: DisputeState) -> bool {
+        stripe::dispute::advance(&self.world, id, to)
+    }
+
+    /// A bank reports a payment as possible fraud; the warning's id.
+    pub fn warn_of_fraud(&self, payment_intent: &str) -> Option<String> {
+        stripe::dispute::warn(&self.world, payment_intent)
     }
 
     /// Gives a customer another card, which their subscription pays with from now on.

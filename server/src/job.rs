@@ -6,8 +6,8 @@ use crate::clock::Clock;
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
 use crate::stripe::object::PaymentMethodId;
-use crate::{Server, account, mail, notice, on_tx, payment_method, stripe, subscription, top_up};
-use domain::id::{AccountId, NoticeId, PurchaseId};
+use crate::{Server, account, mail, notice, on_tx, payment_method, refund, stripe, subscription, top_up};
+use domain::id::{AccountId, NoticeId, PurchaseId, RefundId};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use domain::top_up::Trigger;
@@ -59,6 +59,10 @@ pub enum Job {
     DetachCard {
         payment_method_id: PaymentMethodId,
     },
+    /// A refund was asked for and its credit taken; the money is to be sent.
+    SendRefund {
+        refund_id: RefundId,
+    },
 }
 
 /// A job to insert.
@@ -88,6 +92,7 @@ impl Job {
             Job::TopUp { .. } => "top_up",
             Job::KeepCard { .. } => "keep_card",
             Job::DetachCard { .. } => "detach_card",
+            Job::SendRefund { .. } => "send_refund",
         }
     }
 
@@ -101,6 +106,7 @@ impl Job {
             Job::TopUp { account_id, trigger, refused } => top_up::run(server, &account_id, trigger, refused).await,
             Job::KeepCard { purchase_id } => payment_method::keep_from_purchase(server, &purchase_id).await,
             Job::DetachCard { payment_method_id } => Ok(server.stripe.detach_card(&payment_method_id).await?),
+            Job::SendRefund { refund_id } => refund::send(server, &refund_id).await,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! Does not own: the sweeps themselves. Invariant: each is safe to run on several nodes at once.
 
 use crate::{
-    Server, account, alert, catalogue, idempotency, job, ledger, provider_key, purchase, rate, session, stripe,
+    Server, account, alert, catalogue, idempotency, job, ledger, provider_key, purchase, rate, refund, session, stripe,
     subscription, top_up, trial, usage_mirror, webhook_out,
 };
 use std::future::Future;
@@ -22,6 +22,9 @@ pub async fn work(server: Server) {
             purchase::reconcile(&server).await.map(drop)
         }),
         every(&server, Duration::from_secs(60), "top up", || async { top_up::sweep(&server).await.map(drop) }),
+        every(&server, Duration::from_secs(60), "reconcile refunds", || async {
+            refund::reconcile(&server).await.map(drop)
+        }),
         every(&server, Duration::from_secs(60), "reconcile plans", || async {
             subscription::reconcile(&server).await.map(drop)
         }),

@@ -7,6 +7,7 @@ use crate::page::statement::line;
 use crate::post::{ForAccount, Post, Refused};
 use crate::ui::balance::BalanceBar;
 use crate::ui::empty::Empty;
+use crate::ui::frozen::frozen_notice;
 use crate::ui::layout::{Section, console};
 use crate::ui::money::{Digits, Money};
 use crate::ui::notice::{Notice, Tone};
@@ -37,6 +38,7 @@ pub fn CreditsPage() -> impl IntoView {
         let expiring = list_expiring(&server, &user.account_id).await?;
         let advice = advice::load(&server, &user).await?;
         let may_redeem = user.require(Permission::ManageBilling).is_ok();
+        let frozen = server::freeze::list(&server, &user.account_id).await?;
         let cards: Vec<_> = offers(&server.catalogue.load())
             .into_iter()
             .map(|offer| pack_card(offer, &PurchaseId::new(server.clock.new_id())))
@@ -46,7 +48,7 @@ pub fn CreditsPage() -> impl IntoView {
         Ok(view! {
             <div class="grid gap-10">
                 <h1 class="page-title">"Credits"</h1>
-                {refused.notice(&[])}
+                {refused.notice(&[])} {frozen_notice(frozen, &user.time_zone)}
                 {query
                     .get("cancelled")
                     .map(|_| {
@@ -65,7 +67,8 @@ pub fn CreditsPage() -> impl IntoView {
                             "Buy credit"
                         </h2>
                         <p class="lede">
-                            "You pay on Stripe's page; we never see your card. Credit that you bought never expires. "
+                            "You pay on Stripe's page; we never see your card. Credit that you bought never expires, and what you "
+                            "do not use can " <a class="underline" href="/credits/refund">"go back to your card"</a> ". "
                             <a href="/credits/explained">"What a dollar buys"</a>
                         </p>
                     </div>

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod plan_change;
 mod plan_form;
 pub mod pricing;
+pub mod refund;
 mod refused_runs;
 pub mod reset_password;
 pub mod run;

@@ -112,8 +112,9 @@ fn parts(catalogue: &Catalogue) -> Vec<(&'static str, &'static str, Vec<String>)
             "Refunds",
             vec![
                 "You may have the unused part of the credit you bought paid back at any time, newest purchase first, to \
-                 the card it was bought with. The bonus of that purchase is taken away in proportion. Trial, promotional \
-                 and bonus credit is not paid out."
+                 the card it was bought with, less what Stripe keeps of the payment and does not give back. The bonus of that \
+                 purchase is taken away in proportion; bonus that was spent counts as spent. Trial, promotional and bonus \
+                 credit is not paid out."
                     .to_owned(),
             ],
         ),

@@ -7,6 +7,8 @@ pub mod chart;
 pub mod dialog;
 pub mod empty;
 pub mod form;
+#[cfg(feature = "ssr")]
+pub mod frozen;
 pub mod icon;
 #[cfg(feature = "ssr")]
 pub mod layout;

@@ -99,9 +99,10 @@ pub(super) fn set(standing: &Standing, claim: &Claim) -> Result<Decision, Denial
     } else {
         let missing = work.take(change, bonus, &claim.own)?;
         if missing.is_positive() && claim.shortfall == Shortfall::Refused {
-            let problem = "Some of this credit was spent or set aside meanwhile. Nothing was refunded. Look at what can \
+            let problem =
+                "Some of this credit was spent or set aside meanwhile. Nothing was refunded. Look at what can \
                            be refunded now."
-                .to_owned();
+                    .to_owned();
             return Err(Denial::Conflict { problem });
         }
         work.owe(missing)?;

@@ -204,7 +204,14 @@ fn renew(standing: &Standing, execution_id: &ExecutionId, expires_at: Timestamp)
     // A renewal that comes late never shortens.
     let record = HoldRecord { expires_at: expires_at.max(open.expires_at), ..open.clone() };
     let repeated = record.expires_at == open.expires_at;
-    Ok(Decision { posting: None, balance: standing.balance, lots: Vec::new(), hold: Some(record), claim: None, repeated })
+    Ok(Decision {
+        posting: None,
+        balance: standing.balance,
+        lots: Vec::new(),
+        hold: Some(record),
+        claim: None,
+        repeated,
+    })
 }
 
 fn grant(standing: &Standing, lot: Lot, price: Usd, reference: &str) -> Result<Decision, Denial> {

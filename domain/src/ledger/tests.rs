@@ -256,3 +256,131 @@ fn nonsense_is_refused() {
         assert_eq!(apply(&mut standing, &command).unwrap_err().code(), "invalid", "{command:?}");
     }
 }
+
+fn claim(id: &str, (credit, bonus): (i64, i64), own: &[&str], shortfall: Shortfall) -> Command {
+    Command::Claim(Claim {
+        claim_id: ClaimId::new(id),
+        kind: ClaimKind::Dispute,
+        credit: usd(credit),
+        bonus: usd(bonus),
+        cash: usd(credit * 115 / 100),
+        own: own.iter().map(|lot| LotId::new(*lot)).collect(),
+        shortfall,
+    })
+}
+
+fn left(standing: &Standing, lots: &[&str]) -> Vec<i64> {
+    lots.iter().map(|lot| standing.lot(&LotId::new(*lot)).unwrap().remaining.nanos()).collect()
+}
+
+/// Two packs of 100 with a bonus of 10, the second one newer.
+fn two_packs() -> Standing {
+    let mut standing = Standing::default();
+    for (lot, kind, amount) in [
+        ("paid-1", GrantKind::Paid, 100),
+        ("paid-2", GrantKind::Paid, 100),
+        ("bonus-1", GrantKind::Bonus, 10),
+        ("bonus-2", GrantKind::Bonus, 10),
+    ] {
+        grant(&mut standing, lot, kind, amount, None);
+    }
+    standing
+}
+
+const LOTS: [&str; 4] = ["paid-1", "paid-2", "bonus-1", "bonus-2"];
+
+#[test]
+fn a_claim_takes_its_purchases_credit_and_bonus_in_proportion() {
+    let mut standing = two_packs();
+    let decision = apply(&mut standing, &claim("c", (50, 5), &["paid-1", "bonus-1"], Shortfall::Refused)).unwrap();
+    assert_eq!(left(&standing, &LOTS), [50, 100, 5, 10]);
+    let posting = decision.posting.unwrap();
+    let entries: Vec<(Book, i64)> = posting.entries.iter().map(|entry| (entry.book, entry.amount.nanos())).collect();
+    assert_eq!(
+        entries,
+        [
+            (Book::Bonus, -5),
+            (Book::Paid, -50),
+            (Book::StripeClearing, 57),
+            (Book::BonusExpense, 5),
+            (Book::MarkupRevenue, -7),
+        ]
+    );
+    assert_eq!((posting.change, posting.idempotency_key.as_str()), (usd(-55), "claim:c:1"));
+    assert!(apply(&mut standing, &claim("c", (50, 5), &[], Shortfall::Refused)).unwrap().repeated);
+}
+
+#[test]
+fn a_claim_moves_by_the_change_of_what_it_takes_in_all() {
+    let mut standing = two_packs();
+    let own = ["paid-2", "bonus-2"];
+    for (so_far, expected) in [
+        ((20, 2), [100, 80, 10, 8]),
+        ((100, 10), [100, 0, 10, 0]),
+        ((40, 4), [100, 60, 10, 6]),
+        ((0, 0), [100, 100, 10, 10]),
+        ((0, 0), [100, 100, 10, 10]),
+        ((100, 10), [100, 0, 10, 0]),
+    ] {
+        apply(&mut standing, &claim("c", so_far, &own, Shortfall::Owed)).unwrap();
+        assert_eq!(left(&standing, &LOTS), expected, "{so_far:?}");
+    }
+    assert_eq!(standing.balance.receivable, Usd::ZERO);
+}
+
+#[test]
+fn what_is_spent_is_taken_from_other_bought_credit_and_the_rest_is_owed() {
+    let mut standing = two_packs();
+    grant(&mut standing, "gift", GrantKind::Promotional, 1_000, Some(LATER));
+    standing.lots.retain(|lot| lot.kind != GrantKind::Promotional);
+    apply(&mut standing, &hold("a", 180, "haiku")).unwrap();
+    apply(&mut standing, &capture("a", 170)).unwrap();
+    // 50 of the newer pack are left, 10 of them back from the hold.
+    assert_eq!(left(&standing, &LOTS), [0, 50, 0, 0]);
+    apply(&mut standing, &claim("c", (100, 10), &["paid-1", "bonus-1"], Shortfall::Owed)).unwrap();
+    assert_eq!(left(&standing, &LOTS), [0, 0, 0, 0]);
+    assert_eq!(standing.balance.receivable, usd(-60));
+    // Won: what is owed is forgiven first, then the lots get theirs.
+    let mut won = standing.clone();
+    apply(&mut won, &claim("c", (0, 0), &["paid-1", "bonus-1"], Shortfall::Owed)).unwrap();
+    assert_eq!((left(&won, &LOTS), won.balance.receivable), (vec![0, 50, 0, 0], Usd::ZERO));
+    // Paid later: what is owed comes first, and a dispute that is won after all gives it back where it came from.
+    grant(&mut standing, "paid-3", GrantKind::Paid, 100, None);
+    let settle = Command::Settle { claim_id: ClaimId::new("c") };
+    let decision = apply(&mut standing, &settle).unwrap();
+    assert_eq!(decision.posting.unwrap().idempotency_key, "settle:c:2");
+    assert_eq!((left(&standing, &["paid-3"]), standing.balance.receivable), (vec![40], Usd::ZERO));
+    assert!(apply(&mut standing, &settle).unwrap().repeated);
+    apply(&mut standing, &claim("c", (0, 0), &[], Shortfall::Owed)).unwrap();
+    assert_eq!(left(&standing, &["paid-3", "paid-2"]), [100, 50]);
+}
+
+#[test]
+fn a_claim_with_consent_is_refused_when_the_credit_is_not_all_there() {
+    let mut standing = two_packs();
+    apply(&mut standing, &hold("a", 215, "haiku")).unwrap();
+    let before = standing.clone();
+    let denied = apply(&mut standing, &claim("c", (100, 10), &["paid-2"], Shortfall::Refused)).unwrap_err();
+    assert_eq!((denied.code(), &standing), ("conflict", &before));
+    // What runs hold is theirs, whatever is claimed.
+    apply(&mut standing, &claim("c", (100, 10), &["paid-2"], Shortfall::Owed)).unwrap();
+    assert_eq!((standing.balance.receivable, standing.balance.held), (usd(-105), usd(215)));
+    apply(&mut standing, &void("a")).unwrap();
+    apply(&mut standing, &Command::Settle { claim_id: ClaimId::new("c") }).unwrap();
+    assert_eq!((standing.balance.receivable, standing.balance.spendable()), (Usd::ZERO, usd(110)));
+}
+
+#[test]
+fn a_claim_leaves_trial_and_promotional_credit_alone() {
+    let mut standing = Standing::default();
+    grant(&mut standing, "promo", GrantKind::Promotional, 100, Some(LATER));
+    grant(&mut standing, "trial", GrantKind::Trial, 100, Some(LATER));
+    apply(&mut standing, &claim("c", (10, 0), &[], Shortfall::Owed)).unwrap();
+    assert_eq!((standing.balance.receivable, standing.balance.spendable()), (usd(-10), usd(200)));
+    for (command, code) in [
+        (claim("d", (-1, 0), &[], Shortfall::Owed), "invalid"),
+        (Command::Settle { claim_id: ClaimId::new("nobody") }, "not_found"),
+    ] {
+        assert_eq!(apply(&mut standing, &command).unwrap_err().code(), code);
+    }
+}

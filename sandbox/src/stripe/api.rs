@@ -10,7 +10,7 @@ use super::params::Params;
 use super::payment_intent::{self, Intent};
 use super::store::{Call, Cause};
 use super::{ApiFault, ApiFaultKind, VERSION};
-use super::{collect, invoice, meter, portal, price, product, promotion, renewal, setup, subscription};
+use super::{collect, invoice, meter, portal, price, product, promotion, refund, renewal, setup, subscription};
 use crate::task::lock;
 use crate::world::World;
 use axum::body::Body;
@@ -248,6 +248,11 @@ pub fn route(call: &mut Call<'_>, method: &Method, path: &str, params: &Params) 
         ("POST", ["v1", "payment_intents", id, "confirm"]) => payment_intent::confirm(call, id, params),
         ("POST", ["v1", "payment_intents", id, "cancel"]) => payment_intent::cancel(call, id, params),
         ("GET", ["v1", "charges", id]) => found(call, "charge", id),
+        ("POST", ["v1", "refunds"]) => refund::create(call, params),
+        ("GET", ["v1", "refunds"]) => refund::page(call, path, params),
+        ("GET", ["v1", "refunds", id]) => found(call, "refund", id),
+        ("GET", ["v1", "disputes", id]) => found(call, "dispute", id),
+        ("GET", ["v1", "radar", "early_fraud_warnings", id]) => found(call, "radar.early_fraud_warning", id),
         ("GET", ["v1", "events"]) => {
             let (kind, kinds) = (params.text(&["type"]), params.texts(&["types"]));
             list::page(&call.store.events, call.world, path, params, |event: &Event| {

@@ -11,17 +11,27 @@ use std::collections::BTreeMap;
 pub struct Charge {
     pub id: String,
     created: i64,
-    amount: i64,
-    currency: String,
+    pub amount: i64,
+    pub currency: String,
     customer: Option<String>,
     metadata: BTreeMap<String, String>,
-    intent: String,
+    pub intent: String,
     method: String,
     billing_details: Value,
     details: Value,
     receipt_email: Option<String>,
     state: State,
     decline: Option<Decline>,
+    /// What went back of it.
+    pub refunded: i64,
+    pub disputed: bool,
+}
+
+impl Charge {
+    /// Whether it took its money.
+    pub fn is_taken(&self) -> bool {
+        self.state == State::Succeeded
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,17 +73,17 @@ impl Object for Charge {
         };
         json!({
             "id": self.id, "object": "charge", "amount": self.amount,
-            "amount_captured": if succeeded { self.amount } else { 0 }, "amount_refunded": 0, "application": null,
+            "amount_captured": if succeeded { self.amount } else { 0 }, "amount_refunded": self.refunded, "application": null,
             "application_fee": null, "application_fee_amount": null, "balance_transaction": null,
             "billing_details": self.billing_details, "calculated_statement_descriptor": "SANDBOX",
             "captured": succeeded, "created": self.created, "currency": self.currency, "customer": self.customer,
-            "description": null, "disputed": false, "failure_balance_transaction": null,
+            "description": null, "disputed": self.disputed, "failure_balance_transaction": null,
             "failure_code": self.decline.map(|decline| decline.code),
             "failure_message": self.decline.map(|decline| decline.message), "fraud_details": {}, "livemode": false,
             "metadata": self.metadata, "on_behalf_of": null, "outcome": outcome, "paid": succeeded,
             "payment_intent": self.intent, "payment_method": self.method, "payment_method_details": self.details,
             "receipt_email": self.receipt_email, "receipt_number": null,
-            "receipt_url": succeeded.then(|| format!("{}/receipt/{}", world.public_url, self.id)), "refunded": false,
+            "receipt_url": succeeded.then(|| format!("{}/receipt/{}", world.public_url, self.id)), "refunded": self.refunded >= self.amount,
             "review": null, "shipping": null, "source": null, "source_transfer": null, "statement_descriptor": null,
             "statement_descriptor_suffix": null, "status": self.state.as_str(), "transfer_data": null, "transfer_group": null,
         })
@@ -114,6 +124,8 @@ pub fn insert(call: &mut Call<'_>, intent_id: &str, method_id: &str, attempt: At
         receipt_email: intent.receipt_email.clone(),
         state,
         decline,
+        refunded: 0,
+        disputed: false,
     };
     let id = charge.id.clone();
     call.store.charges.insert(charge);

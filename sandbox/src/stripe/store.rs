@@ -3,6 +3,7 @@
 use super::charge::Charge;
 use super::checkout::Session;
 use super::customer::{Customer, PaymentMethod};
+use super::dispute::{Dispute, FraudWarning};
 use super::event::Event;
 use super::idempotency::Answers;
 use super::invoice::Invoice;
@@ -12,6 +13,7 @@ use super::portal::PortalSession;
 use super::price::Price;
 use super::product::Product;
 use super::promotion::{Coupon, PromotionCode};
+use super::refund::Refund;
 use super::setup::SetupIntent;
 use super::subscription::Subscription;
 use crate::world::Parts;
@@ -76,6 +78,11 @@ pub struct Store {
     pub sessions: Table<Session>,
     pub intents: Table<Intent>,
     pub charges: Table<Charge>,
+    pub refunds: Table<Refund>,
+    /// New refunds stay pending until they are ended.
+    pub refunds_wait: bool,
+    pub disputes: Table<Dispute>,
+    pub warnings: Table<FraudWarning>,
     pub events: Table<Event>,
     pub answers: Answers,
 }
@@ -98,6 +105,9 @@ impl Store {
             "cs" => of(&self.sessions, world, id),
             "pi" => of(&self.intents, world, id),
             "ch" => of(&self.charges, world, id),
+            "re" => of(&self.refunds, world, id),
+            "dp" => of(&self.disputes, world, id),
+            "issfr" => of(&self.warnings, world, id),
             "evt" => of(&self.events, world, id),
             // Products and coupons have ids that the account chose.
             _ => of(&self.products, world, id).or_else(|| of(&self.coupons, world, id)),

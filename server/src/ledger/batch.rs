@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use domain::denial::Denial;
 use domain::funding::{Payer, refusal};
 use domain::id::{AccountId, ExecutionId, LotId, PostingId};
-use domain::ledger::{Command, Decision, GrantKind, HoldRecord, HoldState, Lot, PostingKind, decide};
+use domain::ledger::{ClaimRecord, Command, Decision, GrantKind, HoldRecord, HoldState, Lot, PostingKind, decide};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
@@ -321,6 +321,23 @@ impl<'a> Batch<'a> {
             self.touched.insert(account_id.clone(), ());
         }
         Ok(decision)
+    }
+
+    /// Adds lots and claims that the commands to come are about, beyond those that are loaded with each account.
+    pub(super) fn know(&mut self, account_id: &AccountId, lots: Vec<Lot>, claims: Vec<ClaimRecord>) {
+        let Some(Account { standing, .. }) = self.accounts.get_mut(account_id) else { return };
+        for lot in lots {
+            if standing.lot(&lot.lot_id).is_none() {
+                standing.lots.push(lot);
+            }
+        }
+        standing.claims.extend(claims);
+    }
+
+    /// What the account owes for money that went back.
+    pub(super) fn owed(&self, account_id: &AccountId) -> Usd {
+        let receivable = self.accounts.get(account_id).map(|account| account.standing.balance.receivable);
+        receivable.and_then(Usd::checked_neg).unwrap_or_default()
     }
 
     /// Whether a run holds credit of this account.

@@ -89,6 +89,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "select 'balance ' || account_id, 'a book is below zero'
            from balance
           where paid_nanos < 0 or bonus_nanos < 0 or promotional_nanos < 0 or trial_nanos < 0 or held_nanos < 0
+             or receivable_nanos > 0
           union all
          select 'lot ' || lot_id, 'what is left or held is below zero, or above the grant'
            from lot
@@ -322,6 +323,69 @@ const INVARIANTS: &[(&str, &str)] = &[
              or u.output_tokens <> x.output_tokens
              or u.cost_nanos <> x.cost_nanos
              or u.charge_nanos <> x.charge_nanos
+          limit 100",
+    ),
+    (
+        "claim_is_the_sum_of_its_postings",
+        "select 'claim ' || c.claim_id, 'what it took, owes or paid out is not what its postings say'
+           from claim c
+           left join (select p.reference, p.account_id,
+                             sum(case when e.book in ('paid', 'bonus') then -e.amount_nanos else 0 end) as taken,
+                             sum(case when e.book = 'receivable' then -e.amount_nanos else 0 end) as owed,
+                             sum(case when e.book = 'stripe_clearing' then e.amount_nanos else 0 end) as cash,
+                             count(distinct p.posting_id) as changes
+                        from posting p join entry e on e.posting_id = p.posting_id
+                       where p.kind in ('refund', 'dispute')
+                       group by p.reference, p.account_id) s on s.reference = c.claim_id and s.account_id = c.account_id
+          where coalesce(s.taken, 0) + coalesce(s.owed, 0) <> c.credit_nanos + c.bonus_nanos
+             or coalesce(s.owed, 0) <> c.owed_nanos
+             or coalesce(s.cash, 0) <> c.cash_nanos
+             or coalesce(s.changes, 0) <> c.changes
+          union all
+         select 'posting ' || p.posting_id, 'there is no claim ' || coalesce(p.reference, '?')
+           from posting p left join claim c on c.claim_id = p.reference and c.account_id = p.account_id
+          where p.kind in ('refund', 'dispute') and c.claim_id is null
+          limit 100",
+    ),
+    (
+        "receivable_is_what_claims_owe",
+        "select 'balance ' || b.account_id, 'receivable is ' || b.receivable_nanos || ', its claims owe ' || coalesce(sum(c.owed_nanos), 0)
+           from balance b left join claim c on c.account_id = b.account_id
+          group by b.account_id, b.receivable_nanos
+         having b.receivable_nanos <> -coalesce(sum(c.owed_nanos), 0)
+          limit 100",
+    ),
+    (
+        "who_owes_is_frozen",
+        "select 'balance ' || b.account_id, 'owes ' || -b.receivable_nanos || ' and is not frozen'
+           from balance b join account a on a.account_id = b.account_id
+          where b.receivable_nanos < 0 and a.frozen_at is null
+          limit 100",
+    ),
+    (
+        "claims_take_no_more_than_was_bought",
+        "select 'purchase ' || u.purchase_id, 'its claims take more than it gave'
+           from purchase u join claim c on c.purchase_id = u.purchase_id
+          group by u.purchase_id, u.amount_nanos, u.bonus_nanos
+         having sum(c.credit_nanos) > u.amount_nanos or sum(c.bonus_nanos) > u.bonus_nanos
+          limit 100",
+    ),
+    (
+        "refund_took_its_credit",
+        "select 'refund ' || r.refund_id, 'is ' || r.state || ', and its claim took ' || coalesce(c.credit_nanos, 0)
+           from refund r left join claim c on c.claim_id = r.refund_id
+          where coalesce(c.credit_nanos, 0) <> case when r.state = 'failed' then 0 else r.credit_nanos end
+             or coalesce(c.bonus_nanos, 0) <> case when r.state = 'failed' then 0 else r.bonus_nanos end
+             or coalesce(c.cash_nanos, 0) <> case when r.state = 'failed' then 0 else r.cash_cents * 10000000 end
+          limit 100",
+    ),
+    (
+        "dispute_took_its_credit",
+        "select 'dispute ' || d.stripe_dispute_id, 'is ' || d.state || ', and its claim is of ' || coalesce(c.cash_nanos, 0)
+           from dispute d left join claim c on c.claim_id = d.stripe_dispute_id
+          where d.purchase_id is not null
+            and coalesce(c.cash_nanos, 0)
+                <> case when d.state in ('needs_response', 'under_review', 'lost') then d.amount_cents * 10000000 else 0 end
           limit 100",
     ),
 ];

@@ -3,6 +3,7 @@
 use super::platform::Taken;
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::on_tx;
 use domain::id::{AccountId, ExecutionId, LotId, ModelId};
 use domain::ledger::{Balance, HoldRecord, Lot, Standing};
 use domain::money::Usd;
@@ -180,6 +181,30 @@ async fn list_lots(tx: &mut Tx, account_ids: &[String]) -> Result<Vec<LotRow>> {
             .await?
         }
     })
+}
+
+/// Lots by their ids, also those with nothing left; once each. Their accounts must be locked.
+pub(super) async fn list_lots_by_id(tx: &mut Tx, mut lot_ids: Vec<LotId>) -> Result<Vec<Lot>> {
+    lot_ids.sort_unstable();
+    lot_ids.dedup();
+    let mut lots = Vec::new();
+    for lot_id in lot_ids {
+        let row: Option<LotRow> = on_tx!(&mut *tx, conn => {
+            sqlx::query_as(
+                "select account_id, cast(null as text) as frozen, lot_id, kind, granted_nanos, remaining_nanos, held_nanos,
+                        allowed_models, expires_at, created_at
+                   from lot
+                  where lot_id = $1",
+            )
+            .bind(&lot_id)
+            .fetch_optional(conn)
+            .await
+        })?;
+        if let Some(row) = row {
+            lots.extend(row.into_lot()?);
+        }
+    }
+    Ok(lots)
 }
 
 impl LotRow {

@@ -1,11 +1,12 @@
 //! Owns: the customers' money: holds, captures, grants, and every row of `balance`, `posting`, `entry`, `lot`, `hold`,
-//! `execution` and `usage_hour`. Nothing else writes them.
+//! `execution`, `usage_hour` and `claim`. Nothing else writes them.
 //! Does not own: what is allowed (`domain::ledger` decides), what a run costs, or when one is started.
 //! Invariant: what was acknowledged is committed, each fact is recorded once, and spendable is never below zero,
 //! with any number of callers and nodes: each transaction locks the accounts it decides on in the database.
 
 mod batch;
 mod check;
+mod claim;
 mod expiry;
 mod give_up;
 mod grant;
@@ -18,6 +19,7 @@ mod write;
 mod writer;
 
 pub use check::{Finding, check};
+pub use claim::{ClaimOf, Claimed, SoldPurchase, Taking, claim, list_sold, list_to_settle, lock_sold, reclaim, settle};
 pub use domain::ledger::{Balance, GrantKind, HoldState};
 pub use expiry::expire_due;
 pub use give_up::{forget_texts, give_up};

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::stripe::Failure;
 use crate::stripe::client::NewCheckout;
 use crate::stripe::object::{Checkout, CheckoutState, CustomerId};
-use crate::{on_read, on_tx};
+use crate::{freeze, on_read, on_tx};
 use domain::denial::Denial;
 use domain::id::{AccountId, PackId, PurchaseId};
 use domain::money::Cents;
@@ -200,16 +200,7 @@ async fn replace_customer(server: &Server, row: &PurchaseRow, gone: &CustomerId,
 
 async fn check_may_buy(server: &Server, user: &User) -> Result<()> {
     user.require(Permission::ManageBilling)?;
-    let frozen: Option<Option<String>> = on_read!(&server.db, conn => {
-        sqlx::query_scalar("select frozen_reason from account where account_id = $1")
-            .bind(&user.account_id)
-            .fetch_optional(conn)
-            .await
-    })?;
-    match frozen.flatten() {
-        Some(reason) => Err(Denial::AccountFrozen { reason }.into()),
-        None => Ok(()),
-    }
+    freeze::check_may_buy(server, &user.account_id).await
 }
 
 /// Ids come from a form, so anything may stand there.

@@ -11,9 +11,8 @@ use crate::job::{self, Job, NewJob};
 use crate::ledger::{self, Grant, GrantKind};
 use crate::mail::Mail;
 use crate::notice::{self, Notice};
-use crate::on_tx;
 use crate::stripe::object::{Checkout, CheckoutState, PaidPayment, Payment, PaymentIntentId};
-use crate::top_up;
+use crate::{freeze, on_tx, refund, top_up};
 use domain::id::PurchaseId;
 use domain::money::Usd;
 use domain::top_up::Trigger;
@@ -104,6 +103,7 @@ async fn try_complete(server: &Server, purchase_id: &PurchaseId, payment: &PaidP
         Decision::Grant => {
             // The grants lock the account first, as everything that moves money does. Whoever comes second finds the
             // grants made and the purchase paid, and undoes nothing but its own reading.
+            freeze::lock(&mut tx, &row.account_id).await?;
             grant(&mut tx, server, &row).await?;
             match mark_paid(&mut tx, server, purchase_id, payment.payment_intent_id()).await {
                 Ok(true) => {}
@@ -115,6 +115,8 @@ async fn try_complete(server: &Server, purchase_id: &PurchaseId, payment: &PaidP
                 }
                 Err(error) => return Err(error.into()),
             }
+            // What is owed for money that went back is paid first.
+            refund::settle(&mut tx, server, &row.account_id).await?;
             insert_receipt(&mut tx, server, &row).await?;
             match row.origin {
                 Origin::Checkout => {}

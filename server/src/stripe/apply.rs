@@ -5,12 +5,13 @@
 
 use super::Failure;
 use super::event::Envelope;
+use super::money_back::{DisputeId, WarningId};
 use super::object::{CustomerId, PaymentIntentId, PaymentMethodId, SessionId};
 use super::plan::SubscriptionId;
 use crate::error::{Error, Result};
 use crate::purchase::{self, Effect};
 use crate::subscription::{self, Applied};
-use crate::{Server, on_read, on_tx, payment_method, top_up};
+use crate::{Server, dispute, on_read, on_tx, payment_method, refund, top_up};
 
 domain::text_enum! {
     /// The events that something here acts on.
@@ -39,6 +40,18 @@ domain::text_enum! {
         CardUpdated = "payment_method.automatically_updated",
         CustomerUpdated = "customer.updated",
         CustomerDeleted = "customer.deleted",
+        ChargeRefunded = "charge.refunded",
+        ChargeRefundUpdated = "charge.refund.updated",
+        RefundCreated = "refund.created",
+        RefundUpdated = "refund.updated",
+        RefundFailed = "refund.failed",
+        DisputeCreated = "charge.dispute.created",
+        DisputeUpdated = "charge.dispute.updated",
+        DisputeFundsWithdrawn = "charge.dispute.funds_withdrawn",
+        DisputeFundsReinstated = "charge.dispute.funds_reinstated",
+        DisputeClosed = "charge.dispute.closed",
+        FraudWarningCreated = "radar.early_fraud_warning.created",
+        FraudWarningUpdated = "radar.early_fraud_warning.updated",
     }
 }
 
@@ -179,6 +192,22 @@ async fn apply(server: &Server, event: &StoredEvent) -> Result<(EventState, Opti
                 None => Ok((EventState::Ignored, Some("the card belongs to no customer".to_owned()))),
             }
         }
+        EventKind::ChargeRefunded
+        | EventKind::ChargeRefundUpdated
+        | EventKind::RefundCreated
+        | EventKind::RefundUpdated
+        | EventKind::RefundFailed => match envelope.payment_intent_id {
+            Some(payment) => refund::refresh(server, &PaymentIntentId::new(payment)).await.map(of_money_back),
+            None => Ok((EventState::Ignored, Some("the refund names no payment".to_owned()))),
+        },
+        EventKind::DisputeCreated
+        | EventKind::DisputeUpdated
+        | EventKind::DisputeFundsWithdrawn
+        | EventKind::DisputeFundsReinstated
+        | EventKind::DisputeClosed => dispute::refresh(server, &DisputeId::new(object_id)).await.map(of_money_back),
+        EventKind::FraudWarningCreated | EventKind::FraudWarningUpdated => {
+            dispute::refresh_warning(server, &WarningId::new(object_id)).await.map(of_money_back)
+        }
         EventKind::CustomerUpdated | EventKind::CustomerDeleted => {
             subscription::refresh_customer(server, &CustomerId::new(object_id)).await.map(of_plan)
         }
@@ -190,6 +219,15 @@ fn of_plan(applied: Applied) -> (EventState, Option<String>) {
     match applied {
         Applied::Stored => (EventState::Applied, None),
         Applied::NotOurs => (EventState::Ignored, Some("it is about no subscription of ours".to_owned())),
+        Applied::Unplaced { problem } => (EventState::Failed, Some(problem)),
+    }
+}
+
+/// What to record of an event about money that went back.
+fn of_money_back(applied: Applied) -> (EventState, Option<String>) {
+    match applied {
+        Applied::Stored => (EventState::Applied, None),
+        Applied::NotOurs => (EventState::Ignored, Some("no credit was bought with this payment".to_owned())),
         Applied::Unplaced { problem } => (EventState::Failed, Some(problem)),
     }
 }

@@ -45,6 +45,8 @@ pub struct Envelope {
     pub subscription_id: Option<String>,
     /// The customer that it belongs to.
     pub customer_id: Option<String>,
+    /// The payment that a charge, a refund or a dispute is of.
+    pub payment_intent_id: Option<String>,
 }
 
 /// Checks the `Stripe-Signature` header, `t=<seconds>,v1=<hex>[,v1=…]`, against the raw body. While a secret is
@@ -125,6 +127,7 @@ impl Envelope {
             id: Option<String>,
             parent: Option<serde_json::Value>,
             customer: Option<serde_json::Value>,
+            payment_intent: Option<serde_json::Value>,
         }
         let event: Event =
             serde_json::from_str(payload).map_err(|error| format!("the event cannot be read: {error}"))?;
@@ -143,6 +146,7 @@ impl Envelope {
                 .and_then(|parent| parent.pointer("/subscription_details/subscription"))
                 .and_then(id_of),
             customer_id: event.data.object.customer.as_ref().and_then(id_of),
+            payment_intent_id: event.data.object.payment_intent.as_ref().and_then(id_of),
             object_id: event.data.object.id,
         })
     }

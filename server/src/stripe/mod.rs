@@ -9,6 +9,7 @@ pub mod card;
 pub mod client;
 pub mod event;
 pub mod inbox;
+pub mod money_back;
 pub mod object;
 pub mod plan;
 
