@@ -23,7 +23,9 @@ pub struct Sold {
     /// What is left of them, without what runs hold.
     pub amount_left: Usd,
     pub bonus_left: Usd,
-    /// What of the price went back before, is on its way, or is disputed.
+    /// What refunds and disputes took of them before, and what of the price went back for it.
+    pub claimed_amount: Usd,
+    pub claimed_bonus: Usd,
     pub back: Cents,
 }
 
@@ -53,14 +55,17 @@ impl Sold {
     /// The most that can go back; `None` if that is nothing.
     pub fn most(&self, fee: StripeFee) -> Option<Part> {
         let (amount, bonus) = (i128::from(self.amount.nanos()), i128::from(self.bonus.nanos()));
-        let left = self.amount_left.checked_add(self.bonus_left)?;
+        // A claim that found this purchase's credit held took others', so more may be left than was not claimed.
+        let unclaimed = (self.amount.checked_sub(self.claimed_amount)?, self.bonus.checked_sub(self.claimed_bonus)?);
+        let amount_left = self.amount_left.min(unclaimed.0);
+        let left = amount_left.checked_add(self.bonus_left.min(unclaimed.1))?;
         let share = i128::from(left.nanos()).checked_mul(amount)?.checked_div(amount.checked_add(bonus)?)?;
         let share = Usd::from_nanos(i64::try_from(share).ok()?);
-        let (credit, bonus) = if share <= self.amount_left {
-            (share, left.checked_sub(share)?)
+        let (credit, bonus) = if share <= amount_left {
+            (share, left.checked_sub(share)?.min(unclaimed.1))
         } else {
-            let own = ratio_half_up(bonus, amount, i128::from(self.amount_left.nanos()))?;
-            (self.amount_left, Usd::from_nanos(own).min(self.bonus_left))
+            let own = ratio_half_up(bonus, amount, i128::from(amount_left.nanos()))?;
+            (amount_left, Usd::from_nanos(own).min(self.bonus_left).min(unclaimed.1))
         };
         let price = ratio_half_up(i128::from(credit.nanos()), amount, i128::from(self.price.0))?;
         let fee = ratio_half_up(i128::from(credit.nanos()), amount, i128::from(self.fee(fee)?.0))?;
@@ -141,7 +146,16 @@ mod tests {
     fn sold(amount: &str, bonus: &str, amount_left: &str, bonus_left: &str) -> Sold {
         let price = Usd::from_nanos(usd(amount).nanos() / 100 * 115).to_cents_half_up();
         let (amount_left, bonus_left) = (usd(amount_left), usd(bonus_left));
-        Sold { amount: usd(amount), bonus: usd(bonus), price, amount_left, bonus_left, back: Cents(0) }
+        Sold {
+            amount: usd(amount),
+            bonus: usd(bonus),
+            price,
+            amount_left,
+            bonus_left,
+            claimed_amount: Usd::ZERO,
+            claimed_bonus: Usd::ZERO,
+            back: Cents(0),
+        }
     }
 
     #[test]
@@ -182,6 +196,9 @@ mod tests {
         let mostly = Sold { back: Cents(1_100), ..sold("10", "0", "10", "0") };
         assert_eq!(mostly.most(FEE).unwrap().cash, Cents(50));
         assert_eq!(Sold { back: Cents(1_150), ..mostly }.most(FEE), None);
+        // Half of it was claimed while a run held it, from another purchase's credit.
+        let claimed = Sold { claimed_amount: usd("5"), back: Cents(575), ..sold("10", "0", "10", "0") };
+        assert_eq!(claimed.most(FEE).unwrap().credit, usd("5"));
     }
 
     #[test]
@@ -217,6 +234,8 @@ mod tests {
             let from_amount = part.removed().checked_sub(from_bonus).unwrap();
             left.amount_left = left.amount_left.checked_sub(from_amount).unwrap();
             left.back.0 += part.cash.0;
+            left.claimed_amount = left.claimed_amount.saturating_add(part.credit);
+            left.claimed_bonus = left.claimed_bonus.saturating_add(part.bonus);
             assert!(!left.amount_left.is_negative());
         }
         assert!(got <= most && got >= most - 1, "{got} of {most}");

@@ -88,15 +88,15 @@ create index dispute_purchase on dispute (purchase_id) where purchase_id is not 
 
 -- Why an account starts no new runs. `account.frozen_at` and `frozen_reason` follow from the rows that are not lifted.
 -- `reference` is the dispute or the warning.
-create table freeze (
+create table account_freeze (
     account_id text   not null,
     cause      text   not null,
     reference  text   not null,
     frozen_at  bigint not null,
     lifted_at  bigint,
-    constraint freeze_pk primary key (account_id, cause, reference),
-    constraint freeze_account_fk foreign key (account_id) references account (account_id),
-    constraint freeze_cause_known check (cause in ('dispute', 'fraud_warning', 'owed', 'by_hand'))
+    constraint account_freeze_pk primary key (account_id, cause, reference),
+    constraint account_freeze_account_fk foreign key (account_id) references account (account_id),
+    constraint account_freeze_cause_known check (cause in ('dispute', 'fraud_warning', 'owed', 'by_hand'))
 );
 
 -- The readings of a purchase's refunds at Stripe, as above.

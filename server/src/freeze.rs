@@ -1,4 +1,4 @@
-//! Owns: why an account starts no new runs: the rows of `freeze`, and the account's columns that follow from them.
+//! Owns: why an account starts no new runs: the rows of `account_freeze`, and the account's columns that follow from them.
 //! Does not own: refusing runs (`domain::ledger` does), or what causes a freeze (`dispute`, `refund`).
 //! Invariant: an account is frozen as long as one cause is not lifted; who changes its causes holds its row's lock.
 
@@ -26,7 +26,7 @@ pub async fn list(server: &Server, account_id: &AccountId) -> Result<Vec<Frozen>
     Ok(on_read!(&server.db, conn => {
         sqlx::query_as(
             "select cause, min(frozen_at) as frozen_at
-             from   freeze
+             from   account_freeze
              where  account_id = $1 and lifted_at is null
              group  by cause
              order  by min(frozen_at), cause",
@@ -77,11 +77,11 @@ pub(crate) async fn freeze(
 ) -> Result<bool> {
     let changed = on_tx!(&mut *tx, conn => {
         sqlx::query(
-            "insert into freeze (account_id, cause, reference, frozen_at)
+            "insert into account_freeze (account_id, cause, reference, frozen_at)
              values ($1, $2, $3, $4)
              on conflict (account_id, cause, reference) do update
              set    frozen_at = excluded.frozen_at, lifted_at = null
-             where  freeze.lifted_at is not null",
+             where  account_freeze.lifted_at is not null",
         )
         .bind(account_id)
         .bind(cause.as_str())
@@ -106,7 +106,7 @@ pub(crate) async fn lift(
 ) -> Result<bool> {
     let changed = on_tx!(&mut *tx, conn => {
         sqlx::query(
-            "update freeze
+            "update account_freeze
              set    lifted_at = $1
              where  account_id = $2 and cause = $3 and reference = $4 and lifted_at is null",
         )
@@ -139,7 +139,7 @@ async fn follow(tx: &mut Tx, clock: &Clock, account_id: &AccountId) -> Result<()
     let oldest: Option<(String, Timestamp)> = on_tx!(&mut *tx, conn => {
         sqlx::query_as(
             "select cause, frozen_at
-             from   freeze
+             from   account_freeze
              where  account_id = $1 and lifted_at is null
              order  by frozen_at, cause
              limit  1",

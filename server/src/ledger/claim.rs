@@ -189,6 +189,8 @@ struct SoldRow {
     bought_at: Timestamp,
     bonus_lot_id: Option<LotId>,
     bonus_left: Option<Usd>,
+    claimed_amount: Usd,
+    claimed_bonus: Usd,
     back_nanos: Usd,
 }
 
@@ -200,6 +202,8 @@ impl SoldRow {
             price: self.price_cents,
             amount_left: self.amount_left,
             bonus_left: self.bonus_left.unwrap_or_default(),
+            claimed_amount: self.claimed_amount,
+            claimed_bonus: self.claimed_bonus,
             back: self.back_nanos.to_cents_half_up(),
         };
         SoldPurchase {
@@ -216,8 +220,8 @@ const SOLD_LEFT: &str = "
     select u.purchase_id, u.amount_nanos, u.bonus_nanos, u.price_cents, u.stripe_payment_intent_id as payment_intent_id,
            l.lot_id, l.remaining_nanos as amount_left, l.created_at as bought_at, b.lot_id as bonus_lot_id,
            b.remaining_nanos as bonus_left,
-           cast(coalesce((select sum(c.cash_nanos) from claim c where c.purchase_id = u.purchase_id), 0) as bigint)
-               as back_nanos
+           cast(coalesce(c.credit, 0) as bigint) as claimed_amount, cast(coalesce(c.bonus, 0) as bigint) as claimed_bonus,
+           cast(coalesce(c.cash, 0) as bigint) as back_nanos
       from purchase u
       join posting g on g.idempotency_key = 'grant:' || u.purchase_id || ':paid'
       join entry e on e.posting_id = g.posting_id and e.lot_id is not null
@@ -225,6 +229,10 @@ const SOLD_LEFT: &str = "
       left join posting bg on bg.idempotency_key = 'grant:' || u.purchase_id || ':bonus'
       left join entry be on be.posting_id = bg.posting_id and be.lot_id is not null
       left join lot b on b.lot_id = be.lot_id
+      left join (select purchase_id, sum(credit_nanos) as credit, sum(bonus_nanos) as bonus, sum(cash_nanos) as cash
+                   from claim
+                  where account_id = $1
+                  group by purchase_id) c on c.purchase_id = u.purchase_id
      where u.account_id = $1 and u.state = 'paid' and l.remaining_nanos > 0
        and not exists (select 1
                          from dispute d
@@ -239,6 +247,7 @@ async fn load_sold(tx: &mut Tx, purchase_id: &PurchaseId) -> Result<Option<SoldP
             "select u.purchase_id, u.amount_nanos, u.bonus_nanos, u.price_cents,
                     u.stripe_payment_intent_id as payment_intent_id, l.lot_id, l.remaining_nanos as amount_left,
                     l.created_at as bought_at, b.lot_id as bonus_lot_id, b.remaining_nanos as bonus_left,
+                    cast(0 as bigint) as claimed_amount, cast(0 as bigint) as claimed_bonus,
                     cast(0 as bigint) as back_nanos
                from purchase u
                join posting g on g.idempotency_key = 'grant:' || u.purchase_id || ':paid'
