@@ -55,7 +55,7 @@ test('unused credit goes back to the card, and the statement says so @postgres',
   await expect(page.getByText('There is nothing to refund')).toBeVisible();
   expect(await spendable(page)).toBe(0n);
 
-  await page.goto('/credits?kind=refund');
+  await page.goto('/credits/statement?kind=refund');
   const statement = page.getByRole('region', { name: 'Statement, newest first' });
   await expect(statement.getByRole('row').filter({ hasText: 'to your card' })).toHaveCount(2);
   await expect(statement.getByRole('row').nth(1)).toContainText('$0.00');

@@ -131,7 +131,7 @@ pub(super) async fn keep(server: &Server, refund: &Pending, stripe_refund: &Stri
     // News that came meanwhile is newer than this answer.
     let is_news: Option<i64> = on_tx!(&mut tx, conn => {
         sqlx::query_scalar(
-            "select 1 from refund where refund_id = $1 and state = 'pending' and stripe_refund_id is null",
+            "select created_at from refund where refund_id = $1 and state = 'pending' and stripe_refund_id is null",
         )
         .bind(&refund.refund_id)
         .fetch_optional(conn)
