@@ -24,7 +24,7 @@ use server::Server;
 use server::account::{Permission, User};
 use server::error::Result;
 use server::payment_method::{self, KeptCard};
-use server::top_up::{self, Agreed, NewRule, Next, TopUp, TopUpState, View};
+use server::top_up::{self, Agreed, NewRule, Next, RuleRow, TopUp, TopUpState, View};
 
 const ADDRESS: &str = "/credits/auto-top-up";
 
@@ -305,7 +305,7 @@ impl Form {
 }
 
 fn rule_form(form: Form, view: &View, catalogue: &Catalogue) -> impl IntoView + use<> {
-    let is_on = view.rule.as_ref().is_some_and(|rule| rule.is_on());
+    let is_on = view.rule.as_ref().is_some_and(RuleRow::is_on);
     let seen = view.rule.as_ref().map(|rule| rule.updated_at.micros().to_string());
     let has_card = view.card.is_some();
     let packs = catalogue

@@ -51,9 +51,8 @@ async fn begin(server: &Server, account_id: &AccountId, trigger: Trigger, refuse
         (Verdict::Due { .. }, Some(card), Some(price)) => {
             let pack = catalogue.pack(&rule.pack_id)?;
             let Some(customer_id) = load_customer(&mut tx, account_id).await? else { return Ok(None) };
-            let top_up_id = match insert(&mut tx, server, (account_id, rule, card), pack, trigger).await? {
-                Some(top_up_id) => top_up_id,
-                None => return Ok(None),
+            let Some(top_up_id) = insert(&mut tx, server, (account_id, rule, card), pack, trigger).await? else {
+                return Ok(None);
             };
             tx.commit().await?;
             let payment_method_id = card.payment_method_id.clone();

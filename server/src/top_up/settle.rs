@@ -108,10 +108,8 @@ async fn tell(
             until: Some(now.plus_seconds(hours.saturating_mul(3_600))),
         }
     } else {
-        let said = suspends.unwrap_or(match reason {
-            Reason::ChargeFailed => Reason::FailedAttemptLimitReached,
-            other => other,
-        });
+        let paused = if reason == Reason::ChargeFailed { Reason::FailedAttemptLimitReached } else { reason };
+        let said = suspends.unwrap_or(paused);
         Notice::TopUpPaused { reason: said.to_string(), sentence: said.sentence().to_owned() }
     };
     let key = format!("top_up_refused:{}", top_up.top_up_id);
