@@ -58,7 +58,7 @@ impl Mask {
     }
 
     fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|key| key.expose_secret())
+        self.0.iter().map(secrecy::ExposeSecret::expose_secret)
     }
 
     /// Where the first key in a text is.

@@ -69,12 +69,9 @@ pub async fn note(server: &Server, (id, key_version): (&ProviderKeyId, i64), sig
     let before = row.record()?;
     let after = before.on(now, row.expires_at).after(signal.state, signal.from, now);
     // A run that went well does not tell that a restricted key may do everything.
-    let state = match signal.state {
-        KeyState::Valid if signal.cost.is_some() && row.state == KeyState::ValidRestricted.as_str() => {
-            KeyState::ValidRestricted
-        }
-        state => state,
-    };
+    let tells_no_rights =
+        signal.state == KeyState::Valid && signal.cost.is_some() && row.state == KeyState::ValidRestricted.as_str();
+    let state = if tells_no_rights { KeyState::ValidRestricted } else { signal.state };
     let is_new = row.state != state.as_str();
     let problem = if is_new || signal.problem.is_some() { signal.problem.clone() } else { row.problem.clone() };
 
