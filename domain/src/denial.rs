@@ -101,7 +101,7 @@ pub enum Denial {
     CrossSite,
     /// The card on file was declined, or its bank wants to ask; in Stripe's words.
     PaymentDeclined { problem: String },
-    /// The price for own keys needs a key that works.
+    /// The price for own keys, or the trial with one, needs a key that works.
     NoUsableKey,
     /// An Idempotency-Key was used before, with another request.
     IdempotencyMismatch,
@@ -344,8 +344,8 @@ impl Denial {
             Denial::PaymentDeclined { problem } => {
                 format!("{problem} Nothing was charged and nothing was changed. Change the card, then try again.")
             }
-            Denial::NoUsableKey => "The price for your own keys needs at least one provider key that works, and this account has none. \
-                                    Nothing was changed. Keep the standard price until you have added a key."
+            Denial::NoUsableKey => "This needs at least one provider key that works, and this account has none. Nothing was changed. Add a \
+                                    key first; it is checked at its provider before it is saved."
                 .to_owned(),
             Denial::IdempotencyMismatch => "This Idempotency-Key was used before with another request. Nothing was run. Send a new key for a new request."
                 .to_owned(),
@@ -401,9 +401,9 @@ impl Denial {
             | Denial::ProviderBusy { .. }
             | Denial::NoPlatformKey { .. }
             | Denial::CrossSite
-            | Denial::NoUsableKey
             | Denial::IdempotencyMismatch
             | Denial::Conflict { .. } => Vec::new(),
+            Denial::NoUsableKey => vec![remedy("Add a key", "/keys")],
             Denial::PaymentDeclined { .. } => vec![remedy("Change the card", "/plan#payment")],
         }
     }

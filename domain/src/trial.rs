@@ -79,10 +79,14 @@ pub enum KeyGrace {
     Over,
 }
 
-/// How long the own-key price stays after the last usable key was lost.
-pub fn key_grace(lost_at: Timestamp, grace_days: u32, now: Timestamp) -> KeyGrace {
-    let until = lost_at.plus_seconds(i64::from(grace_days).saturating_mul(DAY_SECONDS));
-    if now < until { KeyGrace::Until(until) } else { KeyGrace::Over }
+/// Until when the own-key price stays after the last usable key was lost.
+pub fn key_grace_ends(lost_at: Timestamp, grace_days: u32) -> Timestamp {
+    lost_at.plus_seconds(i64::from(grace_days).saturating_mul(DAY_SECONDS))
+}
+
+/// How it stands now with a grace that ends at `ends_at`.
+pub fn key_grace(ends_at: Timestamp, now: Timestamp) -> KeyGrace {
+    if now < ends_at { KeyGrace::Until(ends_at) } else { KeyGrace::Over }
 }
 
 #[cfg(test)]
@@ -115,9 +119,9 @@ mod tests {
 
     #[test]
     fn the_own_key_price_stays_seven_days() {
-        let days = tiers().grace.own_key_days;
-        let until = NOW.plus_seconds(7 * 86_400);
-        assert_eq!(key_grace(NOW, days, until.plus_seconds(-1)), KeyGrace::Until(until));
-        assert_eq!(key_grace(NOW, days, until), KeyGrace::Over);
+        let until = key_grace_ends(NOW, tiers().grace.own_key_days);
+        assert_eq!(until, NOW.plus_seconds(7 * 86_400));
+        assert_eq!(key_grace(until, until.plus_seconds(-1)), KeyGrace::Until(until));
+        assert_eq!(key_grace(until, until), KeyGrace::Over);
     }
 }

@@ -28,7 +28,7 @@ pub struct Standing {
     pub current: CurrentPlan,
     /// The account's plan, whose allowance counts.
     pub own: Plan,
-    /// The plan whose other limits count: the account's, or that of a trial with an own key.
+    /// The plan whose other limits count: the account's, or, while it pays for none, that of a trial with an own key.
     pub plan: Plan,
     pub rule: AllowanceRule,
     pub pay_with: PayWith,
@@ -78,7 +78,8 @@ pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
         if current.period.contains(now) { current.period } else { Period::month_from(current.period.start, now) };
     // The allowance is the plan's that is paid for; the other limits are the trial's while one with an own key runs.
     let rule = AllowanceRule::new(&own, current.seats, (period.start, period.end));
-    let plan = match trial.as_ref().filter(|trial| trial.kind == TrialKind::OwnKey) {
+    let counts = |trial: &&Running| trial.kind == TrialKind::OwnKey && current.status.is_none();
+    let plan = match trial.as_ref().filter(counts) {
         Some(trial) => plan_of(&bought, &trial.plan)?.clone(),
         None => own.clone(),
     };

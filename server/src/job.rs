@@ -63,6 +63,10 @@ pub enum Job {
     SendRefund {
         refund_id: RefundId,
     },
+    /// A plan at the own-key price has had no key that works for its days of grace.
+    MoveToStandardPrice {
+        account_id: AccountId,
+    },
 }
 
 /// A job to insert.
@@ -93,6 +97,7 @@ impl Job {
             Job::KeepCard { .. } => "keep_card",
             Job::DetachCard { .. } => "detach_card",
             Job::SendRefund { .. } => "send_refund",
+            Job::MoveToStandardPrice { .. } => "move_to_standard_price",
         }
     }
 
@@ -107,6 +112,7 @@ impl Job {
             Job::KeepCard { purchase_id } => payment_method::keep_from_purchase(server, &purchase_id).await,
             Job::DetachCard { payment_method_id } => Ok(server.stripe.detach_card(&payment_method_id).await?),
             Job::SendRefund { refund_id } => refund::send(server, &refund_id).await,
+            Job::MoveToStandardPrice { account_id } => subscription::move_to_standard_price(server, &account_id).await,
         }
     }
 }

@@ -66,6 +66,8 @@ pub enum Mail {
     },
     /// Something that the people of an account should know.
     Notice(Recipient),
+    /// A trial with a card could not begin, for the reason given, and nothing was charged.
+    TrialRefused { user_id: UserId, problem: String },
 }
 
 /// What a mail says, before it is text and HTML.
@@ -172,6 +174,10 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
             None => None,
         },
         Mail::Notice(recipient) => notice::letter(server, recipient).await?,
+        Mail::TrialRefused { user_id, problem } => {
+            let user = account::load_user(server, user_id).await?;
+            user.map(|user| (user.email, trial_refused(server, problem)))
+        }
     })
 }
 
@@ -323,6 +329,19 @@ fn receipt(server: &Server, user: &User, mail: &Mail) -> Option<Letter> {
         button: Some(("See the purchase", SecretString::from(address))),
         closing: "Purchased credit never expires; what is unused can be refunded.",
     })
+}
+
+fn trial_refused(server: &Server, problem: &str) -> Letter {
+    Letter {
+        subject: "Your Tokenbank trial did not begin".to_owned(),
+        paragraphs: vec![
+            problem.to_owned(),
+            "The subscription was ended before anything was charged. A plan can be chosen without a trial at any time.".to_owned(),
+        ],
+        facts: Vec::new(),
+        button: Some(("Ask for another trial", SecretString::from(format!("{}/limits", server.config.public_url)))),
+        closing: "Nothing was charged, and your card is not used.",
+    }
 }
 
 fn trial_ends(server: &Server, kind: TrialKind, ends_at: Timestamp) -> Letter {

@@ -28,6 +28,9 @@ pub async fn work(server: Server) {
         every(&server, Duration::from_secs(60), "reconcile plans", || async {
             subscription::reconcile(&server).await.map(drop)
         }),
+        every(&server, Duration::from_secs(60), "look at keys of own-key plans", || async {
+            subscription::look_at_keys(&server).await.map(drop)
+        }),
         every(&server, Duration::from_secs(300), "fetch lost events", || async {
             stripe::inbox::fetch_missed(&server).await.map(drop)
         }),

@@ -8,6 +8,7 @@ use crate::post::{ForAccount, Post, Refused};
 use crate::ui::form::{Field, Submit};
 use crate::ui::layout::{Section, console};
 use crate::ui::notice::{Notice, Tone};
+use crate::ui::plan::missing_key_notice;
 use crate::ui::when::When;
 use crate::visitor::signed_in;
 use axum::response::Response;
@@ -25,6 +26,7 @@ use policy::{Policies, choice_words};
 use server::Server;
 use server::error::Result;
 use server::provider_key::{self, Change, KeyDay, KeySummary, NewKey, OwnKeys};
+use server::subscription;
 
 #[component]
 pub fn KeysPage() -> impl IntoView {
@@ -36,6 +38,8 @@ pub fn KeysPage() -> impl IntoView {
         let catalogue = server.catalogue.load_full();
         let own = provider_key::load_own(&server, &user.account_id).await?;
         let days = provider_key::list_days(&server, &user.account_id).await?;
+        let missing = subscription::load_missing_key(&server, &user.account_id).await?;
+        let missing = missing_key_notice(missing, &user.time_zone, ("See your plan", "/plan"));
         let may_not = user.require(Permission::ManageKeys).err().map(|denial| denial.sentence());
         let manages = may_not.is_none();
         // Beside its field only where the form has its fields open; else at the top.
@@ -64,7 +68,7 @@ pub fn KeysPage() -> impl IntoView {
                         "markup."
                     </p>
                 </div>
-                {refused.notice(beside)}
+                {missing} {refused.notice(beside)}
                 {query.get("done").and_then(|done| said(&done)).map(|done| view! { <Notice tone=Tone::Positive title=done /> })}
                 {may_not.map(|sentence| view! { <Notice tone=Tone::Info title=sentence /> })}
                 {manages.then(|| add_form(&refused))}

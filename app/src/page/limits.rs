@@ -12,12 +12,12 @@ use domain::catalogue::{Catalogue, Trial, TrialKind, TrialModels};
 use domain::denial::Denial;
 use domain::entitlement::{DailySpend, Entitlements, RunningTrial};
 use domain::funding::PayWith;
-use domain::id::ModelId;
+use domain::id::{ModelId, PlanId};
 use domain::plan::PayPerUse;
 use domain::trial::at_the_end;
 use leptos::prelude::*;
 use server::account::Permission;
-use server::{allowance, entitlement, trial};
+use server::{allowance, entitlement, provider_key, trial};
 
 /// `GET /limits`.
 #[component]
@@ -27,6 +27,7 @@ pub fn LimitsPage() -> impl IntoView {
         let (server, user) = signed_in()?;
         let now = entitlement::load(&server, &user.account_id).await?;
         let (offers, taken) = trial::list_offers(&server, &user).await?;
+        let has_key = provider_key::has_usable_key(&server, &user.account_id).await?;
         let catalogue = server.catalogue.load_full();
         let may_choose = user.require(Permission::ManageBilling).is_ok();
         let is_taken = taken.is_some() || matches!(refused.denial(), Some(Denial::TrialTaken));
@@ -49,9 +50,9 @@ pub fn LimitsPage() -> impl IntoView {
                         "Trial"
                     </h2>
                     {match now.trial.clone() {
-                        Some(running) => running_trial(running, zone.clone()).into_any(),
+                        Some(running) => running_trial(running, &now.plan_name, zone.clone()).into_any(),
                         None if is_taken => appeal(&refused, may_choose).into_any(),
-                        None => offers_list(&offers, &catalogue, may_choose).into_any(),
+                        None => offers_list(&offers, &catalogue, (may_choose, has_key)).into_any(),
                     }}
                 </section>
             </div>
@@ -230,62 +231,130 @@ fn who_pays(now: &Entitlements, catalogue: &Catalogue, may_choose: bool) -> Opti
     Some(form.into_any())
 }
 
-fn running_trial(running: RunningTrial, zone: String) -> impl IntoView {
+fn running_trial(running: RunningTrial, plan: &str, zone: String) -> impl IntoView + use<> {
+    let what = match running.kind {
+        TrialKind::OwnKey => {
+            view! { {format!("Every model runs with your own keys, and the limits of {plan} count.")} }.into_any()
+        }
+        TrialKind::Managed | TrialKind::ManagedWithCard => view! {
+            <Money amount=running.credit_left digits=Digits::Short />
+            " of trial credit is left."
+        }
+        .into_any(),
+    };
     view! {
         <Notice tone=Tone::Info title="Your trial is running">
             <p>
-                <Money amount=running.credit_left digits=Digits::Short />
-                " of trial credit is left. It ends " <When at=running.ends_at zone=zone /> ". "
+                {what} " It ends " <When at=running.ends_at zone=zone /> ". "
                 {at_the_end(running.kind)}
             </p>
         </Notice>
     }
 }
 
-fn offers_list(offers: &[Trial], catalogue: &Catalogue, may_choose: bool) -> impl IntoView + use<> {
+fn offers_list(offers: &[Trial], catalogue: &Catalogue, may: (bool, bool)) -> impl IntoView + use<> {
     if offers.is_empty() {
         return view! { <p class="lede">"There is no trial to begin here at the moment."</p> }.into_any();
     }
-    offers.iter().map(|offer| offer_card(offer, catalogue, may_choose)).collect_view().into_any()
+    offers.iter().map(|offer| offer_card(offer, catalogue, may)).collect_view().into_any()
 }
 
-fn offer_card(offer: &Trial, catalogue: &Catalogue, may_choose: bool) -> impl IntoView + use<> {
+/// One trial: what it gives, what happens at its end, and the way to begin it.
+fn offer_card(offer: &Trial, catalogue: &Catalogue, (may_choose, has_key): (bool, bool)) -> impl IntoView + use<> {
     let models = match &offer.models {
         TrialModels::All => "every model".to_owned(),
         TrialModels::Only(models) => names(models, catalogue),
     };
     let amount = text(offer.amount, Digits::Cents);
-    let title = match offer.kind {
-        TrialKind::OwnKey => format!("{} days with your own key, {models}", offer.days),
-        TrialKind::Managed | TrialKind::ManagedWithCard => format!("{} days with {amount} for {models}", offer.days),
+    let (title, gives) = match offer.kind {
+        TrialKind::OwnKey => (
+            format!("{} days with your own key for {models}", offer.days),
+            "Your key pays the provider, and the limits of the plan you choose count meanwhile.",
+        ),
+        TrialKind::Managed => (
+            format!("{} days with {amount} for {models}", offer.days),
+            "Trial credit pays before your plan and your credits.",
+        ),
+        TrialKind::ManagedWithCard => (
+            format!("{} days of a plan with {amount} for {models}", offer.days),
+            "You leave a card and pay nothing today. Trial credit pays before your plan and your credits.",
+        ),
     };
-    let button = format!("Start the {}-day trial", offer.days);
+    let begin = match (may_choose, offer.kind) {
+        (false, _) => {
+            view! { <p class="text-13 text-ink-muted">"Whoever may buy for this account can start it."</p> }.into_any()
+        }
+        (true, TrialKind::OwnKey) if !has_key => view! {
+            <p class="text-13">
+                "It needs a key of yours that works. " <a class="underline" href="/keys">
+                    "Add a key"
+                </a>
+            </p>
+        }
+        .into_any(),
+        (true, TrialKind::ManagedWithCard) => {
+            let to = offer.plans.first().map(|plan| format!("&to={plan}")).unwrap_or_default();
+            view! {
+                <p>
+                    <a class="button" href=format!("/plan?trial=1{to}#choose")>
+                        "Choose the plan to try"
+                    </a>
+                </p>
+            }
+            .into_any()
+        }
+        (true, TrialKind::OwnKey | TrialKind::Managed) => begin_form(offer, catalogue),
+    };
     view! {
         <div class="card grid gap-4">
             <div class="grid gap-1">
                 <h3 class="font-semibold">{title}</h3>
-                <p class="text-ink-muted">
-                    "Trial credit pays before your plan and your credits. " {at_the_end(offer.kind)}
-                    " One for each person."
-                </p>
+                <p class="text-ink-muted">{gives} " " {at_the_end(offer.kind)} " One trial for each person."</p>
             </div>
-            {if may_choose {
-                view! {
-                    <form method="post" action="/limits">
-                        <ForAccount />
-                        <input type="hidden" name="what" value="trial" />
-                        <button class="button button-primary" name="kind" value=offer.kind.as_str()>
-                            {button}
-                        </button>
-                    </form>
-                }
-                    .into_any()
-            } else {
-                view! { <p class="text-13 text-ink-muted">"Whoever may buy for this account can start it."</p> }
-                    .into_any()
-            }}
+            {begin}
         </div>
     }
+}
+
+/// The button of a trial that begins here, with the plans to choose from where there are several.
+fn begin_form(offer: &Trial, catalogue: &Catalogue) -> AnyView {
+    let plans: Vec<AnyView> = offer
+        .plans
+        .iter()
+        .filter_map(|id| catalogue.plan(id))
+        .enumerate()
+        .map(|(at, plan)| {
+            let (value, name) = (plan.id.to_string(), plan.name.clone());
+            view! {
+                <label class="flex items-center gap-2">
+                    <input type="radio" name="plan" value=value checked=at == 0 />
+                    {name}
+                </label>
+            }
+            .into_any()
+        })
+        .collect();
+    let chooses = (plans.len() > 1).then(|| {
+        view! {
+            <fieldset class="flex flex-wrap gap-x-5 gap-y-1.5">
+                <legend class="field-label pb-1">"With the limits of"</legend>
+                {plans}
+            </fieldset>
+        }
+    });
+    view! {
+        <form class="grid gap-4" method="post" action="/limits">
+            <ForAccount />
+            <input type="hidden" name="what" value="trial" />
+            {chooses}
+            <div>
+                <button class="button button-primary" name="kind" value=offer.kind.as_str()>
+                    {format!("Start the {}-day trial", offer.days)}
+                </button>
+            </div>
+        </form>
+    }
+    .into_any()
 }
 
 /// For who has had one: asking a person for another.
@@ -348,7 +417,8 @@ pub async fn submit(post: Post) -> Response {
                 let kind = post.text("kind").parse().map_err(|error: domain::text_enum::UnknownText| {
                     Denial::invalid("kind", error.to_string(), "Choose one of the trials.")
                 })?;
-                trial::start(&post.server, user, kind).await?;
+                let plan = Some(post.text("plan")).filter(|plan| !plan.is_empty()).map(PlanId::new);
+                trial::start(&post.server, user, kind, plan.as_ref()).await?;
                 Ok("/limits#trial".to_owned())
             }
             "appeal" => {

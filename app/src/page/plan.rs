@@ -6,7 +6,7 @@ use crate::ui::empty::Empty;
 use crate::ui::layout::{Section, console};
 use crate::ui::money::{Digits, Money};
 use crate::ui::notice::{Notice, Tone};
-use crate::ui::plan::{day, dollars, invoice_table, terms_text};
+use crate::ui::plan::{day, dollars, invoice_table, missing_key_notice, terms_text};
 use crate::visitor::signed_in;
 use axum::response::Response;
 use domain::catalogue::{Catalogue, TrialKind};
@@ -48,10 +48,11 @@ pub fn PlanPage() -> impl IntoView {
             None
         };
         let now = server.clock.now();
+        let missing = missing_key_notice(view.missing_key, &user.time_zone, ("See your keys", "/keys"));
 
         Ok(view! {
             <div class="grid gap-10">
-                {head(&catalogue, &view, &user)} {refused.notice(&["seats", "plan"])}
+                {head(&catalogue, &view, &user)} {refused.notice(&["seats", "plan"])} {missing}
                 {notices(&query.get("done"), query.get("cancelled").is_some(), came_back, &view)}
                 {refusal
                     .map(|problem| {

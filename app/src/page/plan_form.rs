@@ -18,6 +18,7 @@ pub struct Chosen {
     plan: PlanId,
     key_mode: KeyMode,
     seats: String,
+    trial: bool,
 }
 
 impl Chosen {
@@ -28,6 +29,7 @@ impl Chosen {
             plan: wish("plan", "to").map_or_else(|| view.current.plan.clone(), PlanId::new),
             key_mode: wish("mode", "mode").and_then(|mode| mode.parse().ok()).unwrap_or(view.current.key_mode),
             seats: wish("seats", "seats").unwrap_or_else(|| seats.to_string()),
+            trial: wish("trial", "trial").is_some(),
         }
     }
 }
@@ -98,7 +100,7 @@ pub fn change_form(
                         problem=refused.problem("seats")
                     />
                 </div>
-                {trial.map(|trial| trial_choice(catalogue, trial, refused))}
+                {trial.map(|trial| trial_choice(catalogue, trial, chosen.trial))}
                 <p>
                     <Submit label=label />
                 </p>
@@ -109,14 +111,14 @@ pub fn change_form(
 }
 
 /// The trial with a card, with what happens at its end.
-fn trial_choice(catalogue: &Catalogue, trial: &Trial, refused: &Refused) -> AnyView {
+fn trial_choice(catalogue: &Catalogue, trial: &Trial, is_chosen: bool) -> AnyView {
     let plans: Vec<&str> =
         trial.plans.iter().filter_map(|id| catalogue.plan(id)).map(|plan| plan.name.as_str()).collect();
     let with = if plans.is_empty() { String::new() } else { format!(" With {}.", plans.join(" or ")) };
     let label = format!("Begin with a trial: {} days and {} of credit", trial.days, text(trial.amount, Digits::Cents));
     view! {
         <label class="flex items-start gap-3">
-            <input class="mt-1" type="checkbox" name="trial" value="1" checked=refused.typed("trial").is_some() />
+            <input class="mt-1" type="checkbox" name="trial" value="1" checked=is_chosen />
             <span class="grid">
                 <span class="font-medium">{label}</span>
                 <span class="text-13 text-ink-muted">

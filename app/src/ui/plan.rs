@@ -1,16 +1,18 @@
 //! Owns: how a plan looks wherever it is shown: its name with seats and keys, its invoices, and the banner of a payment
 //! that is missing. Does not own: the page of the plan (`page::plan`).
 
-use crate::ui::money::{Digits, Money};
+use crate::ui::money::{Digits, Money, text};
+use crate::ui::notice::{Notice, Tone};
 use crate::ui::table::Table;
 use crate::ui::when::{When, in_zone};
 use domain::catalogue::Catalogue;
 use domain::money::{Cents, Usd};
 use domain::subscription::{KeyMode, Standing, Terms};
 use domain::time::Timestamp;
+use domain::trial::KeyGrace;
 use leptos::prelude::*;
 use server::stripe::plan::InvoiceStatus;
-use server::subscription::StoredInvoice;
+use server::subscription::{MissingKey, PriceStands, StoredInvoice};
 
 /// Cents as an amount; what is past the range of money is shown as nothing, which no price is.
 pub fn dollars(cents: Cents) -> Usd {
@@ -56,6 +58,47 @@ pub fn past_due_banner(standing: Option<Standing>, zone: &str) -> AnyView {
                 "Pay or change the card"
             </a>
         </aside>
+    }
+    .into_any()
+}
+
+/// What is said of a plan at the own-key price without a key that works: until when the price stays, and what comes then.
+/// The link leads to the other page that has to do with it.
+pub fn missing_key_notice(missing: Option<MissingKey>, zone: &str, link: (&'static str, &'static str)) -> AnyView {
+    let Some(MissingKey { stands, month }) = missing else { return ().into_any() };
+    let standard = month.map_or_else(
+        || "the standard price".to_owned(),
+        |month| format!("the standard price, {} a month", text(dollars(month), Digits::Cents)),
+    );
+    let (tone, title, words) = match stands {
+        PriceStands::Grace(KeyGrace::Until(until)) => (
+            Tone::Caution,
+            format!("No key of yours works. Your plan keeps its price until {}", day(until, zone)),
+            format!("Add or repair a key by then; otherwise your plan goes on at {standard}."),
+        ),
+        PriceStands::Grace(KeyGrace::Over) => (
+            Tone::Caution,
+            "No key of yours works, and the time to add one is over".to_owned(),
+            format!("Your plan goes on at {standard}. With a key that works you can choose your own keys again."),
+        ),
+        PriceStands::Moved(at) => (
+            Tone::Info,
+            format!("Your plan has the standard price since {}", day(at, zone)),
+            "No key of yours worked. The difference for the rest of the period is on the next invoice. With a key that works \
+             you can choose your own keys again."
+                .to_owned(),
+        ),
+    };
+    let (label, href) = link;
+    view! {
+        <Notice tone=tone title=title>
+            <p>
+                {words} " "
+                <a class="font-semibold underline" href=href>
+                    {label}
+                </a>
+            </p>
+        </Notice>
     }
     .into_any()
 }

@@ -50,6 +50,18 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
+    /// What happened to a plan at the own-key price.
+    KeyGraceNews {
+        /// No key works any more; the price stays for the time of grace.
+        Lost = "lost",
+        /// A key works again, so the price stays.
+        Works = "works",
+        /// The time is over: the plan has the standard price.
+        Moved = "moved",
+    }
+}
+
+crate::text_enum! {
     /// How a dispute (chargeback) of a payment stands.
     DisputeNews {
         Opened = "opened",
@@ -155,7 +167,12 @@ pub enum Notice {
     },
     /// The own-key price needs a key that works; without one, the standard price follows.
     KeyGrace {
+        news: KeyGraceNews,
+        /// Until when the own-key price stays, or stayed.
         ends_at: Timestamp,
+        /// What a month costs at the standard price.
+        #[serde(rename = "standard_month_cents")]
+        month: Option<Cents>,
     },
     TrialEnding {
         trial: TrialKind,
@@ -250,8 +267,9 @@ impl NoticeKind {
             | NoticeKind::TopUpDone
             | NoticeKind::RefundDone
             | NoticeKind::DisputeChanged
+            | NoticeKind::KeyGrace
             | NoticeKind::TrialEnding => Permission::ManageBilling,
-            NoticeKind::KeyTrouble | NoticeKind::KeyGrace => Permission::ManageKeys,
+            NoticeKind::KeyTrouble => Permission::ManageKeys,
             NoticeKind::WebhookDisabled => Permission::ManageApiKeys,
             NoticeKind::AccountFrozen | NoticeKind::AccountReleased => Permission::ViewUsage,
         }
@@ -291,6 +309,10 @@ impl Notice {
                 PlanPaymentNews::Suspended => Urgency::Danger,
                 PlanPaymentNews::InOrderAgain => Urgency::Info,
             },
+            Notice::KeyGrace { news, .. } => match news {
+                KeyGraceNews::Lost | KeyGraceNews::Moved => Urgency::Caution,
+                KeyGraceNews::Works => Urgency::Info,
+            },
             Notice::DisputeChanged { news, .. } => match news {
                 DisputeNews::Opened | DisputeNews::Lost => Urgency::Danger,
                 DisputeNews::Won => Urgency::Info,
@@ -313,7 +335,6 @@ impl Notice {
             | Notice::CreditExpiring { .. }
             | Notice::TopUpPaused { .. }
             | Notice::KeyTrouble { .. }
-            | Notice::KeyGrace { .. }
             | Notice::TrialEnding { .. }
             | Notice::WebhookDisabled { .. } => Urgency::Caution,
             Notice::TopUpDone { .. } | Notice::RefundDone { .. } | Notice::AccountReleased => Urgency::Info,

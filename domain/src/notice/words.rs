@@ -1,6 +1,6 @@
 //! Owns: what each notice says: one title, a sentence or two, and what to do about it.
 
-use super::{DisputeNews, Fact, Notice, PlanPaymentNews};
+use super::{DisputeNews, Fact, KeyGraceNews, Notice, PlanPaymentNews};
 use crate::money::{Cents, Usd};
 use crate::trial;
 
@@ -48,7 +48,12 @@ impl Notice {
                     format!("Your {name} key “{label}” has trouble")
                 }
             }
-            Notice::KeyGrace { .. } => "Your plan's own-key price needs a key that works".to_owned(),
+            Notice::KeyGrace { news, .. } => match news {
+                KeyGraceNews::Lost => "Your plan's own-key price needs a key that works",
+                KeyGraceNews::Works => "A key of yours works again, and your plan keeps its price",
+                KeyGraceNews::Moved => "Your plan has the standard price now",
+            }
+            .to_owned(),
             Notice::TrialEnding { ends_at, .. } => format!("Your Tokenbank trial ends on {}", ends_at.utc_day()),
             Notice::WebhookDisabled { .. } => "A webhook was disabled because it kept failing".to_owned(),
         }
@@ -98,10 +103,17 @@ impl Notice {
             }
             Notice::AccountReleased => "Runs and purchases work again.".to_owned(),
             Notice::KeyTrouble { problem, .. } => problem.clone(),
-            Notice::KeyGrace { .. } => {
-                "No key of yours works at the moment. Without one, the plan goes on at its standard price after that day."
-                    .to_owned()
+            Notice::KeyGrace { news, .. } => match news {
+                KeyGraceNews::Lost => {
+                    "No key of yours works at the moment. Without one, the plan goes on at its standard price after that day."
+                }
+                KeyGraceNews::Works => "There is nothing to do.",
+                KeyGraceNews::Moved => {
+                    "No key of yours worked until the day that was announced. The difference for the rest of this period is on the \
+                     next invoice. With a key that works you can choose the own-key price again at any time."
+                }
             }
+            .to_owned(),
             Notice::TrialEnding { trial, .. } => trial::at_the_end(*trial).to_owned(),
             Notice::WebhookDisabled { url, problem, .. } => {
                 format!("Nothing is sent to {url} any more. Its last answer: {problem}")
@@ -142,7 +154,14 @@ impl Notice {
             Notice::RefundDone { amount, credit } => {
                 vec![("Refund", Fact::Money(money(*amount))), ("Credit taken", Fact::Money(*credit))]
             }
-            Notice::KeyGrace { ends_at } => vec![("Own-key price until", Fact::Moment(*ends_at))],
+            Notice::KeyGrace { news, ends_at, month } => {
+                let until = match news {
+                    KeyGraceNews::Lost | KeyGraceNews::Moved => Some(("Own-key price until", Fact::Moment(*ends_at))),
+                    KeyGraceNews::Works => None,
+                };
+                let month = month.map(|month| ("A month at the standard price", Fact::Money(money(month))));
+                until.into_iter().chain(month).collect()
+            }
             Notice::TrialEnding { ends_at, .. } => vec![("Ends", Fact::Moment(*ends_at))],
             Notice::WebhookDisabled { failing_since, .. } => vec![("Failing since", Fact::Moment(*failing_since))],
             Notice::PlanPayment { .. }
@@ -167,6 +186,7 @@ impl Notice {
             Notice::TopUpPaused { .. } => ("Look at auto-top-up", "/credits/auto-top-up"),
             Notice::RefundDone { .. } | Notice::DisputeChanged { .. } => ("See the statement", "/credits"),
             Notice::AccountFrozen { .. } | Notice::AccountReleased => ("See your account", "/overview"),
+            Notice::KeyGrace { news: KeyGraceNews::Moved, .. } => ("See your plan", "/plan"),
             Notice::KeyTrouble { .. } | Notice::KeyGrace { .. } => ("Look at your keys", "/keys"),
             Notice::TrialEnding { .. } => ("See what is left", "/limits"),
             Notice::WebhookDisabled { .. } => ("Look at your webhooks", "/settings/webhooks"),
@@ -244,7 +264,7 @@ mod tests {
                 label: "Work".to_owned(),
                 problem: "OpenAI refuses it.".to_owned(),
             },
-            Notice::KeyGrace { ends_at: at },
+            Notice::KeyGrace { news: KeyGraceNews::Moved, ends_at: at, month: Some(Cents(900)) },
             Notice::TrialEnding { trial: TrialKind::Managed, ends_at: at },
             Notice::WebhookDisabled {
                 url: "https://example.com/in".to_owned(),

@@ -20,7 +20,7 @@ use crate::mail::{self, Mail};
 use crate::{Server, on_tx, webhook_out};
 use domain::id::{AccountId, NoticeId, UserId};
 use domain::member::Role;
-pub use domain::notice::{DisputeNews, Notice, NoticeKind, PlanPaymentNews};
+pub use domain::notice::{DisputeNews, KeyGraceNews, Notice, NoticeKind, PlanPaymentNews};
 use std::collections::BTreeMap;
 
 /// Raises a notice in the caller's transaction: people are told if, and only if, that commits. `dedupe_key` says which fact

@@ -2,13 +2,14 @@
 //! Does not own: the rule (`domain::key`), what a run taught about a key (`health`).
 
 use super::fallback::{MonthSpend, load_spend};
+use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::vault::{KeyRow, OpenKey, Owner, Sealed};
-use crate::{Server, on_read};
+use crate::{Server, on_read, on_tx};
 use domain::catalogue::{Model, ModelClass};
 use domain::denial::Denial;
 use domain::id::{AccountId, ProviderKeyId};
-use domain::key::{Candidate, Choice, KeyRule, choose};
+use domain::key::{Candidate, Choice, KeyRule, KeyState, choose};
 use domain::key_health::KeyHealth;
 use domain::money::Usd;
 use domain::provider::Provider;
@@ -115,6 +116,26 @@ pub async fn load_own(server: &Server, account_id: &AccountId) -> Result<OwnKeys
 /// Whether the account has any key that works, which the price for own keys asks for.
 pub async fn has_usable_key(server: &Server, account_id: &AccountId) -> Result<bool> {
     Ok(load_own(server, account_id).await?.has_usable())
+}
+
+/// [`has_usable_key`] as the caller's transaction sees it.
+pub(crate) async fn has_usable_key_in(tx: &mut Tx, account_id: &AccountId) -> Result<bool> {
+    let keys: Vec<(String, String)> = on_tx!(tx, conn => {
+        sqlx::query_as(
+            "select state, health
+             from   provider_key
+             where  account_id = $1 and deleted_at is null and enabled = 1
+             limit  200",
+        )
+        .bind(account_id)
+        .fetch_all(conn)
+        .await
+    })?;
+    let mut works = false;
+    for (state, health) in keys {
+        works |= state.parse::<KeyState>()?.is_usable() && health.parse::<KeyHealth>()? != KeyHealth::Expired;
+    }
+    Ok(works)
 }
 
 #[derive(sqlx::FromRow)]

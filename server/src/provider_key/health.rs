@@ -8,7 +8,7 @@ use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
 use crate::notice::{self, Notice};
 use crate::vault::Sealed;
-use crate::{Server, on_read, on_tx};
+use crate::{Server, on_read, on_tx, subscription};
 use domain::id::{AccountId, ProviderKeyId};
 use domain::key::KeyState;
 use domain::key_health::{Heard, KeyHealth, Record};
@@ -100,6 +100,9 @@ pub async fn note(server: &Server, (id, key_version): (&ProviderKeyId, i64), sig
     })?;
     count_day(&mut tx, id, now, &signal).await?;
     tell(server, &mut tx, (id, key_version), (&row, before, after)).await?;
+    if is_new || after.health != before.health {
+        subscription::follow_keys(&mut tx, server, &row.account_id).await?;
+    }
     tx.commit().await?;
     server.wake_jobs.notify_one();
     Ok(())

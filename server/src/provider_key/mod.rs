@@ -10,6 +10,7 @@ mod health;
 mod rotate;
 
 pub use check::{Checked, check_key, judge};
+pub(crate) use choose::has_usable_key_in;
 pub use choose::{Opened, OwnKeys, has_usable_key, load_own, open, open_all};
 pub use fallback::{Fallback, count as count_fallback, set_policy};
 pub(crate) use guard::client_for;
@@ -19,7 +20,7 @@ pub use rotate::{Rotated, count_old, rotate};
 use crate::account::{Permission, User};
 use crate::error::Result;
 use crate::vault::{KeyRow, Owner, Sealed};
-use crate::{Server, on_read, on_tx};
+use crate::{Server, on_read, on_tx, subscription};
 use domain::denial::Denial;
 use domain::id::{AccountId, ModelId, ProviderKeyId};
 use domain::key::{self, KeyState};
@@ -199,6 +200,7 @@ async fn insert(server: &Server, user: &User, provider: Provider, secret: &str, 
         let problem = format!("This account has {MOST_KEYS} keys, the most it may have. Delete one first.");
         return Err(Denial::Conflict { problem }.into());
     }
+    subscription::follow_keys(&mut tx, server, &user.account_id).await?;
     tx.commit().await
 }
 
@@ -251,6 +253,7 @@ async fn replace(server: &Server, user: &User, provider: Provider, secret: &str,
     if changed == 0 {
         return Err(Denial::Conflict { problem: "Somebody else has just changed this key.".to_owned() }.into());
     }
+    subscription::follow_keys(&mut tx, server, &user.account_id).await?;
     tx.commit().await
 }
 
@@ -303,6 +306,7 @@ pub async fn change(server: &Server, user: &User, id: &ProviderKeyId, change: Ch
     if changed == 0 {
         return Err(not_found().into());
     }
+    subscription::follow_keys(&mut tx, server, &user.account_id).await?;
     tx.commit().await
 }
 
@@ -348,6 +352,7 @@ pub async fn delete(server: &Server, user: &User, id: &ProviderKeyId) -> Result<
     if deleted == 0 {
         return Err(not_found().into());
     }
+    subscription::follow_keys(&mut tx, server, &user.account_id).await?;
     tx.commit().await?;
     tracing::info!(provider_key_id = %id, user_id = %user.user_id, "a provider key was deleted");
     Ok(())

@@ -5,9 +5,10 @@
 
 use super::dunning::{self, Told};
 use super::price::{self, PriceRow};
-use super::{invoice, row};
+use super::{invoice, key_grace, row};
 use crate::db::{Tx, breaks_unique};
 use crate::error::{Error, Result};
+use crate::mail::{self, Mail};
 use crate::stripe::Failure;
 use crate::stripe::object::{Checkout, CheckoutState, CustomerId};
 use crate::stripe::plan::{Invoice, InvoiceStatus, Subscription, SubscriptionId};
@@ -66,7 +67,7 @@ pub async fn refresh(server: &Server, subscription_id: &SubscriptionId) -> Resul
         Ok(false) => return Ok(Applied::Stored),
         Err(error) if breaks_unique(&error, "subscription_one_live", "subscription.account_id") => {
             tx.rollback().await?;
-            return give_back_second(server, &account_id, subscription_id).await;
+            return give_back_second(server, &account_id, &seen).await;
         }
         Err(error) => return Err(error.into()),
     }
@@ -75,6 +76,7 @@ pub async fn refresh(server: &Server, subscription_id: &SubscriptionId) -> Resul
     }
     set_plan(&mut tx, server, &account_id, &seen).await?;
     finish_change(&mut tx, server, &seen).await?;
+    key_grace::follow(&mut tx, server, &account_id).await?;
     let told = dunning::tell(&mut tx, server, &account_id, subscription_id, seen.told).await?;
     match begin_or_convert(&mut tx, server, &account_id, &seen, told).await {
         Ok(()) => {}
@@ -336,7 +338,9 @@ async fn set_plan(tx: &mut Tx, server: &Server, account_id: &AccountId, seen: &S
 /// the like; then nothing of this may be committed.
 async fn begin_or_convert(tx: &mut Tx, server: &Server, account_id: &AccountId, seen: &Seen, told: Told) -> Result<()> {
     match (seen.sub.status, seen.sub.trial_end, &seen.sub.plan_change_id) {
-        (SubscriptionStatus::Active, Some(_), _) => trial::convert(tx, &server.clock, account_id).await,
+        (SubscriptionStatus::Active, Some(ended_at), _) => {
+            trial::convert(tx, &server.clock, account_id, ended_at).await
+        }
         (SubscriptionStatus::Trialing, Some(ends_at), Some(plan_change_id)) if told == Told::Nothing => {
             let person: Option<(UserId, String)> = on_tx!(&mut *tx, conn => {
                 sqlx::query_as(
@@ -350,9 +354,10 @@ async fn begin_or_convert(tx: &mut Tx, server: &Server, account_id: &AccountId, 
                 .fetch_optional(conn)
                 .await
             })?;
-            let (Some((user_id, email)), Some(card)) = (person, &seen.sub.card_fingerprint) else { return Ok(()) };
+            let Some((user_id, email)) = person else { return Ok(()) };
             let beginner = Beginner { account_id: account_id.clone(), user_id, email, plan: seen.had.plan.clone() };
-            trial::begin_with_card(tx, server, beginner, (card, ends_at)).await
+            // What is paid with may be no card; then the address alone says who it is.
+            trial::begin_with_card(tx, server, beginner, (seen.sub.card_fingerprint.as_deref(), ends_at)).await
         }
         (_, _, _) => Ok(()),
     }
@@ -362,21 +367,35 @@ async fn begin_or_convert(tx: &mut Tx, server: &Server, account_id: &AccountId, 
 async fn refuse_trial(server: &Server, seen: &Seen, denial: &Denial) -> Result<Applied> {
     let subscription_id = &seen.sub.subscription_id;
     tracing::warn!(%subscription_id, code = denial.code(), "a trial with a card is refused");
+    note_problem(server, seen, &denial.sentence()).await?;
     match server.stripe.end_subscription(subscription_id).await {
         Ok(()) | Err(Failure::Missing) => {}
         Err(failure) => return Err(failure.into()),
     }
-    if let Some(plan_change_id) = &seen.sub.plan_change_id {
-        end_change(server, plan_change_id, "failed", Some(&denial.sentence())).await?;
-    }
     Box::pin(refresh(server, subscription_id)).await
+}
+
+/// Why a change that is being undone will have failed, before Stripe is asked to undo it.
+async fn note_problem(server: &Server, seen: &Seen, problem: &str) -> Result<()> {
+    let Some(plan_change_id) = &seen.sub.plan_change_id else { return Ok(()) };
+    let mut tx = server.db.begin().await?;
+    on_tx!(&mut tx, conn => {
+        sqlx::query("update plan_change set problem = $1 where plan_change_id = $2 and state = 'pending'")
+            .bind(problem)
+            .bind(plan_change_id)
+            .execute(conn)
+            .await
+            .map(drop)
+    })?;
+    tx.commit().await
 }
 
 /// The change that began it is done.
 async fn finish_change(tx: &mut Tx, server: &Server, seen: &Seen) -> Result<()> {
-    let Some(plan_change_id) = seen.sub.plan_change_id.as_ref().filter(|_| !seen.sub.status.is_over()) else {
-        return Ok(());
-    };
+    let Some(plan_change_id) = &seen.sub.plan_change_id else { return Ok(()) };
+    if seen.sub.status.is_over() {
+        return fail_change(tx, server, plan_change_id).await;
+    }
     on_tx!(tx, conn => {
         sqlx::query(
             "update plan_change
@@ -390,6 +409,25 @@ async fn finish_change(tx: &mut Tx, server: &Server, seen: &Seen) -> Result<()> 
         .map(drop)
     })?;
     Ok(())
+}
+
+/// The subscription was over before it was ever seen here: its change has failed, and who wanted a trial is told why.
+async fn fail_change(tx: &mut Tx, server: &Server, plan_change_id: &PlanChangeId) -> Result<()> {
+    let failed: Option<(UserId, Option<i64>, String)> = on_tx!(&mut *tx, conn => {
+        sqlx::query_as(
+            "update plan_change
+             set    state = 'failed', ended_at = $1,
+                    problem = coalesce(problem, 'The subscription was ended at Stripe before it began here.')
+             where  plan_change_id = $2 and kind = 'subscribe' and state = 'pending'
+             returning user_id, trial_days, problem",
+        )
+        .bind(server.clock.now())
+        .bind(plan_change_id)
+        .fetch_optional(conn)
+        .await
+    })?;
+    let Some((user_id, Some(_), problem)) = failed else { return Ok(()) };
+    mail::send_later(tx, &server.clock, Mail::TrialRefused { user_id, problem }).await
 }
 
 /// Ends a change that is still pending.
@@ -419,16 +457,15 @@ pub(super) async fn end_change(
 
 /// An account paid for a second subscription beside the one it has: it ends at once, and what was paid is credit at
 /// Stripe, which the next invoices take.
-async fn give_back_second(
-    server: &Server,
-    account_id: &AccountId,
-    subscription_id: &SubscriptionId,
-) -> Result<Applied> {
+async fn give_back_second(server: &Server, account_id: &AccountId, seen: &Seen) -> Result<Applied> {
+    let subscription_id = &seen.sub.subscription_id;
     // Two readings of one new subscription at the same moment meet here too: then it is there already.
     if row::load_live(server, account_id).await?.is_none_or(|live| live.subscription_id == *subscription_id) {
         return Box::pin(refresh(server, subscription_id)).await;
     }
     tracing::error!(%account_id, %subscription_id, "a second subscription was begun and is given back");
+    let problem = "You have a plan already. The second subscription was ended, and what was paid for it is credit for your next invoices.";
+    note_problem(server, seen, problem).await?;
     match server.stripe.end_subscription(subscription_id).await {
         Ok(()) | Err(Failure::Missing) => {}
         Err(failure) => return Err(failure.into()),

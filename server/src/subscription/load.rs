@@ -1,6 +1,6 @@
 //! Owns: reading what an account has now, for limits and for its page.
 
-use super::row;
+use super::{MissingKey, row};
 use crate::error::{Error, Result};
 use crate::stripe::plan::Invoice;
 use crate::{Server, on_read};
@@ -102,6 +102,8 @@ pub struct PlanView {
     pub current: CurrentPlan,
     pub live: Option<Live>,
     pub members: u32,
+    /// What is to be said of missing own keys.
+    pub missing_key: Option<MissingKey>,
     /// The first subscription that is being paid on Stripe's page.
     pub pending: Option<PlanChangeId>,
     /// What will be billed next, if Stripe could be asked.
@@ -121,6 +123,7 @@ pub async fn load_view(server: &Server, account_id: &AccountId) -> Result<PlanVi
     let grace_days = server.catalogue.load().grace.past_due_days;
     Ok(PlanView {
         members: super::count_members(server, account_id).await?,
+        missing_key: super::load_missing_key(server, account_id).await?,
         pending: load_pending(server, account_id).await?,
         live: live.map(|live| Live {
             standing: standing(live.status, live.unpaid_since, grace_days, now),

@@ -14,7 +14,7 @@ use crate::db::{Tx, breaks_unique};
 use crate::error::{Error, Result};
 use crate::ledger::{self, Grant, GrantKind};
 use crate::mail::{self, Mail};
-use crate::{Server, on_read, on_tx, subscription};
+use crate::{Server, on_read, on_tx, provider_key, subscription};
 use domain::catalogue::{Trial, TrialKind, TrialModels};
 use domain::denial::Denial;
 use domain::funding::FundingSource;
@@ -36,10 +36,15 @@ pub struct Beginner {
 }
 
 /// The trials that an account could begin now, in the order of the catalogue's kinds, with why it cannot begin one if
-/// somebody of it has had one.
+/// somebody of it has had one. Those that stand for a plan are for accounts that pay for none.
 pub async fn list_offers(server: &Server, user: &User) -> Result<(Vec<Trial>, Option<Denial>)> {
-    let catalogue = server.catalogue.load();
-    let offers = TrialKind::ALL.iter().filter_map(|&kind| catalogue.trial(kind)).filter(|offer| can_begin(offer));
+    let catalogue = server.catalogue.load_full();
+    let has_plan = subscription::load_current(server, &user.account_id).await?.status.is_some();
+    let fits = |kind: TrialKind| match kind {
+        TrialKind::Managed => true,
+        TrialKind::OwnKey | TrialKind::ManagedWithCard => !has_plan,
+    };
+    let offers = TrialKind::ALL.iter().filter(|kind| fits(**kind)).filter_map(|&kind| catalogue.trial(kind));
     let had: i64 = on_read!(&server.db, conn => {
         sqlx::query_scalar(
             "select (select count(*) from trial where person = $1 or account_id = $2)
@@ -58,33 +63,34 @@ fn person_of(email: &str) -> String {
     hex::encode(Sha256::digest(domain::trial::person(email)))
 }
 
-/// Whether a trial begins here: one with a card begins on Stripe's page, and keys of one's own cannot be kept yet.
-fn can_begin(offer: &Trial) -> bool {
-    match offer.kind {
-        TrialKind::Managed => true,
-        TrialKind::OwnKey | TrialKind::ManagedWithCard => false,
-    }
-}
-
-/// Begins a trial that needs no card; until when it runs. Its credit can be spent at once. Denials: `TrialTaken`,
-/// `TrialNotOffered`, `Conflict` while another one runs, `Forbidden` without the right to buy.
-pub async fn start(server: &Server, user: &User, kind: TrialKind) -> Result<Timestamp> {
+/// Begins a trial that needs no card; until when it runs. Its credit can be spent at once. `plan` is the one whose limits
+/// count meanwhile, where the trial lets choose. Denials: `TrialTaken`, `TrialNotOffered`, `NoUsableKey` (the one with an
+/// own key), `Conflict` while another one runs, `RoleMayNot` without the right to buy.
+pub async fn start(server: &Server, user: &User, kind: TrialKind, plan: Option<&PlanId>) -> Result<Timestamp> {
     user.require(Permission::ManageBilling)?;
     let not_offered = |why: &str| Denial::TrialNotOffered { why: why.to_owned() };
     let catalogue = server.catalogue.load_full();
     let offer = catalogue.trial(kind).ok_or_else(|| not_offered("it is not offered here"))?;
-    if !can_begin(offer) {
+    if offer.needs_card() {
         return Err(not_offered("it begins with the plan, on the Plan page").into());
     }
     if !user.email_verified {
         return Err(not_offered("confirm your e-mail first").into());
     }
     let current = subscription::load_current(server, &user.account_id).await?;
+    if kind == TrialKind::OwnKey {
+        if current.status.is_some() {
+            return Err(not_offered("your plan runs with your own keys already").into());
+        }
+        if !provider_key::has_usable_key(server, &user.account_id).await? {
+            return Err(Denial::NoUsableKey.into());
+        }
+    }
     let beginner = Beginner {
         account_id: user.account_id.clone(),
         user_id: user.user_id.clone(),
         email: user.email.clone(),
-        plan: current.plan,
+        plan: plan_of(offer, plan, current.plan).ok_or_else(|| not_offered("it is not offered with this plan"))?,
     };
     let ends = ends_at(offer, server.clock.now());
     let mut tx = server.db.begin().await?;
@@ -93,19 +99,29 @@ pub async fn start(server: &Server, user: &User, kind: TrialKind) -> Result<Time
     Ok(ends)
 }
 
+/// The plan whose limits count: the one that was chosen, the account's own, or the first that the trial is offered with.
+fn plan_of(offer: &Trial, chosen: Option<&PlanId>, current: PlanId) -> Option<PlanId> {
+    let fits = |plan: &PlanId| offer.plans.is_empty() || offer.plans.contains(plan);
+    match chosen {
+        Some(chosen) => fits(chosen).then(|| chosen.clone()),
+        None if fits(&current) => Some(current),
+        None => offer.plans.first().cloned(),
+    }
+}
+
 /// Begins the trial with a card in the transaction that notes its subscription; it ends when Stripe's trial does.
 /// `TrialTaken` if the person or the card has had one: then the subscription's trial must be ended at once.
 pub async fn begin_with_card(
     tx: &mut Tx,
     server: &Server,
     beginner: Beginner,
-    (card_fingerprint, ends_at): (&str, Timestamp),
+    (card_fingerprint, ends_at): (Option<&str>, Timestamp),
 ) -> Result<()> {
     let catalogue = server.catalogue.load_full();
     let offer = catalogue
         .trial(TrialKind::ManagedWithCard)
         .ok_or_else(|| Denial::TrialNotOffered { why: "it is not offered here".to_owned() })?;
-    begin(tx, &server.clock, (offer, ends_at), beginner, Some(card_fingerprint)).await
+    begin(tx, &server.clock, (offer, ends_at), beginner, card_fingerprint).await
 }
 
 async fn begin(
@@ -189,16 +205,18 @@ fn denied(error: sqlx::Error) -> Error {
     error.into()
 }
 
-/// The trial with a card has become a plan that is paid for. Without one that runs, nothing changes.
-pub async fn convert(tx: &mut Tx, clock: &Clock, account_id: &AccountId) -> Result<()> {
+/// The trial with a card, the one that ended at `ends_at`, has become a plan that is paid for, also when the sweep found
+/// its time over before Stripe told. Without such a trial nothing changes.
+pub async fn convert(tx: &mut Tx, clock: &Clock, account_id: &AccountId, ends_at: Timestamp) -> Result<()> {
     on_tx!(tx, conn => {
         sqlx::query(
             "update trial
              set    state = 'converted', ended_at = $1
-             where  account_id = $2 and kind = 'managed_with_card' and state = 'running'",
+             where  account_id = $2 and kind = 'managed_with_card' and ends_at = $3 and state in ('running', 'ended')",
         )
         .bind(clock.now())
         .bind(account_id)
+        .bind(ends_at)
         .execute(conn)
         .await
         .map(drop)

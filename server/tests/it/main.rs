@@ -22,6 +22,7 @@ mod gateway;
 mod guard;
 mod idempotency;
 mod identity;
+mod key_grace;
 mod key_health;
 mod key_policy;
 mod key_secrecy;

@@ -5,6 +5,7 @@ use crate::shop::insert_user;
 use crate::support::{World, each_database};
 use domain::catalogue::{Catalogue, TrialKind};
 use domain::id::PlanId;
+use domain::provider::Provider;
 use domain::money::Usd;
 use domain::trial::AppealState;
 use server::account::{Role, User};
@@ -12,7 +13,8 @@ use server::error::Result;
 use server::job::run_jobs_until_idle;
 use server::ledger::{self, expire_due, load_balance};
 use server::trial::{self, Beginner};
-use server::{Server, entitlement, on_tx};
+use server::provider_key::{self, Change, NewKey};
+use server::{Server, allowance, entitlement, on_read, on_tx};
 use std::sync::Arc;
 
 async fn user(world: &World, email: &str) -> User {
@@ -39,11 +41,21 @@ fn code<T>(outcome: &Result<T>) -> &'static str {
 }
 
 async fn begin(server: &Server, user: &User) -> &'static str {
-    code(&trial::start(server, user, TrialKind::Managed).await)
+    code(&trial::start(server, user, TrialKind::Managed, None).await)
 }
 
 async fn trial_credit(server: &Server, user: &User) -> String {
     load_balance(server, &user.account_id).await.unwrap().trial.to_string()
+}
+
+async fn state_of(server: &Server, user: &User) -> String {
+    on_read!(&server.db, conn => {
+        sqlx::query_scalar("select state from trial where account_id = $1")
+            .bind(&user.account_id)
+            .fetch_one(conn)
+            .await
+    })
+    .unwrap()
 }
 
 async fn assert_clean(server: &Server) {
@@ -98,13 +110,15 @@ async fn only_who_may_buy_begins_one_and_only_where_it_is_offered() {
         let unsure = User { email_verified: false, ..user(world, "un@example.test").await };
         assert_eq!(begin(server, &unsure).await, "trial_not_offered");
         let sam = user(world, "sam@example.test").await;
-        for kind in [TrialKind::OwnKey, TrialKind::ManagedWithCard] {
-            assert_eq!(code(&trial::start(server, &sam, kind).await), "trial_not_offered");
-        }
+        assert_eq!(code(&trial::start(server, &sam, TrialKind::ManagedWithCard, None).await), "trial_not_offered");
+        let kinds = async || -> Vec<TrialKind> {
+            trial::list_offers(server, &sam).await.unwrap().0.iter().map(|offer| offer.kind).collect()
+        };
+        assert_eq!(kinds().await, TrialKind::ALL);
         let off = Catalogue { managed_trials: false, ..(*server.catalogue.load_full()).clone() };
         server.catalogue.store(Arc::new(off));
         assert_eq!(begin(server, &sam).await, "trial_not_offered");
-        assert!(trial::list_offers(server, &sam).await.unwrap().0.is_empty());
+        assert_eq!(kinds().await, [TrialKind::OwnKey], "the switch is for the trials that we pay for");
         assert_eq!(trial_credit(server, &sam).await, "$0.00");
     })
     .await;
@@ -188,7 +202,7 @@ async fn a_card_has_one_trial_and_it_converts() {
                 plan: PlanId::new("pro"),
             };
             let mut tx = world.db().begin().await.unwrap();
-            let outcome = trial::begin_with_card(&mut tx, server, beginner, ("card-1", ends_at)).await;
+            let outcome = trial::begin_with_card(&mut tx, server, beginner, (Some("card-1"), ends_at)).await;
             if outcome.is_ok() {
                 tx.commit().await.unwrap();
             }
@@ -199,10 +213,66 @@ async fn a_card_has_one_trial_and_it_converts() {
         assert_eq!(trial_credit(server, &sam).await, "$10.00");
         assert_eq!(trial_credit(server, &kim).await, "$0.00");
 
-        let mut tx = world.db().begin().await.unwrap();
-        trial::convert(&mut tx, &world.clock, &sam.account_id).await.unwrap();
-        tx.commit().await.unwrap();
+        // Also when the sweep found its time over before Stripe told, and only the trial that Stripe speaks of.
+        world.clock.advance_seconds(30 * 86_400);
+        assert_eq!(trial::end_due(server).await.unwrap(), 1);
+        for (of, expected) in [(ends_at.plus_seconds(1), "ended"), (ends_at, "converted"), (ends_at, "converted")] {
+            let mut tx = world.db().begin().await.unwrap();
+            trial::convert(&mut tx, &world.clock, &sam.account_id, of).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(state_of(server, &sam).await, expected);
+        }
         assert!(entitlement::load(server, &sam.account_id).await.unwrap().trial.is_none());
+        assert_eq!(expire_due(server).await.unwrap(), 1);
+        assert_clean(server).await;
+    })
+    .await;
+}
+
+/// Spec §3: with one's own key 30 days, all models. It needs a key that works, and no money is granted.
+#[tokio::test]
+async fn the_trial_with_an_own_key_needs_one_and_gives_the_plans_limits() {
+    each_database(async |world| {
+        let server = &world.server;
+        let sam = user(world, "sam@example.test").await;
+        let start = async |plan: Option<&str>| {
+            let plan = plan.map(PlanId::new);
+            code(&trial::start(server, &sam, TrialKind::OwnKey, plan.as_ref()).await)
+        };
+        assert_eq!(start(None).await, "no_usable_key");
+        // Nobody answers at the provider, so nothing is known of the key, and it is tried.
+        let new = NewKey {
+            provider: Provider::Anthropic,
+            secret: "sk-ant-api03-a-key-of-sams-own-0001-AbCd",
+            url: "",
+            label: "mine",
+            replaces: None,
+        };
+        let key = provider_key::save(server, &sam, new).await.unwrap();
+        let switch = async |is_enabled: bool| {
+            let change = Change { label: "mine", allowed_models: Vec::new(), is_enabled, is_first: false };
+            provider_key::change(server, &sam, &key.id, change).await.unwrap();
+        };
+        switch(false).await;
+        assert_eq!(start(None).await, "no_usable_key", "one that is switched off");
+        switch(true).await;
+        assert_eq!(start(Some("free")).await, "trial_not_offered", "with this plan");
+
+        assert_eq!(start(Some("team")).await, "ok");
+        assert_eq!(trial_credit(server, &sam).await, "$0.00");
+        let now = entitlement::load(server, &sam.account_id).await.unwrap();
+        let trial = now.trial.unwrap();
+        assert_eq!((trial.kind, trial.ends_at), (TrialKind::OwnKey, world.clock.now().plus_seconds(30 * 86_400)));
+        assert_eq!((now.plan.as_str(), now.running_agents, now.log_retention_hours), ("team", None, 2_160));
+        let standing = allowance::load(server, &sam.account_id).await.unwrap();
+        assert_eq!(standing.own.id.as_str(), "free", "the allowance stays that of the account's plan");
+        assert_eq!(start(None).await, "trial_taken");
+        assert_eq!(begin(server, &sam).await, "trial_taken", "one for each person, of whatever kind");
+
+        world.clock.advance_seconds(30 * 86_400);
+        let now = entitlement::load(server, &sam.account_id).await.unwrap();
+        assert_eq!((now.plan.as_str(), now.trial), ("free", None));
+        assert_eq!(trial::end_due(server).await.unwrap(), 1);
         assert_clean(server).await;
     })
     .await;
