@@ -25,3 +25,6 @@ create index key_grace_account on key_grace (account_id, lost_at);
 -- The accounts whose keys decide what they pay.
 create index subscription_own_keys on subscription (account_id)
 where key_mode = 'byok' and status in ('trialing', 'active', 'past_due', 'unpaid', 'paused');
+
+-- The invoices of a subscription that can still change.
+create index invoice_subscription on invoice (stripe_subscription_id, created_at);

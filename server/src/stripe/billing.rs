@@ -30,6 +30,7 @@ use stripe_product::price::{
     CreatePrice, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice, RetrievePrice,
 };
 use stripe_product::product::{CreateProduct, RetrieveProduct};
+use stripe_types::RangeQueryTs;
 
 /// How many invoices of a subscription are read at a time: more than a year's.
 const INVOICES: i64 = 24;
@@ -281,9 +282,16 @@ impl Client {
             .map(drop)
     }
 
-    /// The subscription's invoices, newest first, those of at least a year.
-    pub async fn list_invoices(&self, subscription_id: &SubscriptionId) -> Result<Vec<Invoice>, Failure> {
-        let request = ListInvoice::new().subscription(subscription_id.as_str()).limit(INVOICES);
+    /// The subscription's invoices that were made since a moment, newest first; `None` for those of at least a year.
+    pub async fn list_invoices(
+        &self,
+        subscription_id: &SubscriptionId,
+        since: Option<Timestamp>,
+    ) -> Result<Vec<Invoice>, Failure> {
+        let mut request = ListInvoice::new().subscription(subscription_id.as_str()).limit(INVOICES);
+        if let Some(since) = since {
+            request = request.created(RangeQueryTs::gte(since.seconds()));
+        }
         let list = self.send("list invoices", || request.send(&self.stripe)).await?;
         list.data.into_iter().map(Invoice::from_stripe).collect()
     }

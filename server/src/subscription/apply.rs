@@ -35,7 +35,7 @@ pub enum Applied {
     Unplaced { problem: String },
 }
 
-/// Reads the subscription and its invoices from Stripe and stores what they are now. Doing it again changes nothing.
+/// Reads the subscription and those of its invoices that can still change from Stripe and stores what they are now. Doing it again changes nothing.
 pub async fn refresh(server: &Server, subscription_id: &SubscriptionId) -> Result<Applied> {
     let asked_at = server.clock.now();
     let sub = match server.stripe.load_subscription(subscription_id).await {
@@ -52,7 +52,8 @@ pub async fn refresh(server: &Server, subscription_id: &SubscriptionId) -> Resul
             None => Applied::NotOurs,
         });
     };
-    let invoices = server.stripe.list_invoices(subscription_id).await?;
+    let since = invoice::unsettled_since(server, subscription_id).await?;
+    let invoices = server.stripe.list_invoices(subscription_id, since).await?;
     let price = price::load_by_price(server, &sub.price_id).await?;
     let before = load_before(server, subscription_id).await?;
     let Some(seen) = Seen::decide(server, sub, &invoices, price, before)? else {

@@ -2,7 +2,7 @@
 
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::stripe::plan::{Invoice, InvoiceId, InvoiceLine, InvoiceStatus};
+use crate::stripe::plan::{Invoice, InvoiceId, InvoiceLine, InvoiceStatus, SubscriptionId};
 use crate::{Server, on_read, on_tx};
 use domain::id::AccountId;
 use domain::money::Cents;
@@ -92,6 +92,22 @@ impl StoredInvoice {
             paid_at: row.paid_at,
         })
     }
+}
+
+/// From when on invoices of the subscription may differ from what is stored: the oldest that is neither paid nor void, or
+/// the newest, with an hour to spare. `None` before the first. A paid invoice never changes, so it is not read again.
+pub(super) async fn unsettled_since(server: &Server, subscription_id: &SubscriptionId) -> Result<Option<Timestamp>> {
+    let since: Option<Timestamp> = on_read!(&server.db, conn => {
+        sqlx::query_scalar(
+            "select coalesce(min(case when status not in ('paid', 'void') then created_at end), max(created_at))
+             from   invoice
+             where  stripe_subscription_id = $1",
+        )
+        .bind(subscription_id)
+        .fetch_one(conn)
+        .await
+    })?;
+    Ok(since.map(|since| since.plus_seconds(-3_600)))
 }
 
 /// Keeps an invoice as it was read at a moment, unless a later reading is there.

@@ -127,6 +127,23 @@ impl Shop {
         }
     }
 
+    async fn trial_state(&self, user: &User) -> String {
+        on_read!(&self.server.db, conn => {
+            sqlx::query_scalar("select state from trial where account_id = $1")
+                .bind(&user.account_id)
+                .fetch_one(conn)
+                .await
+        })
+        .unwrap()
+    }
+
+    /// What Stripe has charged for whatever, in cents.
+    fn charged(&self) -> i64 {
+        let events = self.sandbox.stripe_events();
+        let charges = events.iter().filter(|event| event["type"] == "charge.succeeded");
+        charges.map(|event| event["data"]["object"]["amount"].as_i64().unwrap()).sum()
+    }
+
     async fn change_state(&self, id: &PlanChangeId) -> String {
         on_read!(&self.server.db, conn => {
             sqlx::query_scalar("select state from plan_change where plan_change_id = $1").bind(id).fetch_one(conn).await
@@ -604,6 +621,13 @@ async fn a_second_subscription_is_given_back() {
         let paid: i64 = shop.invoices().await.iter().map(|invoice| invoice.paid.0).sum();
         let kept = if shop.current().await.plan.as_str() == "pro" { 900 } else { 2_900 };
         assert_eq!(-customer["balance"].as_i64().unwrap(), paid - kept, "what was paid twice is credit");
+        let mut states: Vec<(String, Option<String>)> = on_read!(&shop.server.db, conn => {
+            sqlx::query_as("select state, problem from plan_change").fetch_all(conn).await
+        })
+        .unwrap();
+        states.sort();
+        assert_eq!((states[0].0.as_str(), states[1].0.as_str()), ("done", "failed"), "nothing waits for ever");
+        assert!(states[1].1.as_ref().unwrap().contains("You have a plan already"), "{states:?}");
     })
     .await;
 }
@@ -655,20 +679,117 @@ async fn a_trial_with_a_card_begins_with_its_subscription_and_converts() {
         let again = subscription::propose_trial(server, &shop.buyer, &to, &shop.new_change()).await.unwrap_err();
         assert_eq!(again.denial().unwrap().code(), "trial_not_offered");
 
-        // Somebody else with the same card: refused, and nothing is charged.
+        // Somebody else with the same card: refused and told so, and nothing is charged, now or later.
         let other = crate::shop::insert_user(world, world.account().await).await;
         let refused = begin(&other, GOOD_CARD).await;
         shop.deliver().await;
         assert_eq!(shop.change_state(&refused).await, "failed");
+        assert_eq!(shop.at_stripe()["status"], "canceled");
+        let mails = shop.sandbox.mail_to(&other.email);
+        let subjects: Vec<&str> = mails.iter().map(|mail| mail.subject.as_str()).collect();
+        assert_eq!(subjects, ["Your Tokenbank trial did not begin"]);
         assert!(subscription::load_refusal(server, &other.account_id, &refused).await.unwrap().is_some());
         let current = subscription::load_current(server, &other.account_id).await.unwrap();
         assert_eq!((current.plan.as_str(), current.status), ("free", None));
 
-        shop.let_pass(31).await;
+        // Three days before its end it is announced; the sweep that ends trials may be quicker than Stripe's news.
+        shop.let_pass(26).await;
+        assert_eq!(server::trial::remind_due(server).await.unwrap(), 0);
+        shop.let_pass(1).await;
+        assert_eq!(server::trial::remind_due(server).await.unwrap(), 1);
+        shop.advance_seconds(3 * DAY);
+        assert_eq!(server::trial::end_due(server).await.unwrap(), 1);
+        assert_eq!(server::ledger::expire_due(server).await.unwrap(), 1);
+        shop.let_pass(1).await;
         let now = shop.current().await;
         assert_eq!((now.plan.as_str(), now.status), ("pro", Some(SubscriptionStatus::Active)));
-        assert_eq!(shop.invoices().await[0].paid, Cents(900));
+        assert_eq!(shop.trial_state(&shop.buyer).await, "converted");
+        assert_eq!((shop.invoices().await[0].paid, shop.charged()), (Cents(900), 900));
+        assert_eq!(shop.spendable().await, "$0.00", "what was left of the trial is gone");
         shop.check_books().await;
+    })
+    .await;
+}
+
+/// Whoever ends the plan during the trial pays nothing, and has the trial to its end as it was shown.
+#[tokio::test]
+async fn a_trial_with_a_card_that_is_ended_costs_nothing() {
+    each_database(async |world| {
+        let shop = Shop::open_with_plans(world).await;
+        let id = shop.new_change();
+        let to = standard("team", 1);
+        let proposal = subscription::propose_trial(&shop.server, &shop.buyer, &to, &id).await.unwrap();
+        let Proposal::Checkout { url } = proposal else { panic!("{proposal:?}") };
+        assert_eq!(shop.pay_page(&url, GOOD_CARD).await.status, 303);
+        shop.deliver().await;
+        shop.let_pass(10).await;
+        subscription::cancel(&shop.server, &shop.buyer, &shop.new_change()).await.unwrap();
+        let now = shop.current().await;
+        assert_eq!((now.plan.as_str(), now.cancels_at), ("team", Some(now.period.end)));
+        assert_eq!(shop.spendable().await, "$10.00");
+        shop.let_pass(21).await;
+        server::trial::end_due(&shop.server).await.unwrap();
+        server::ledger::expire_due(&shop.server).await.unwrap();
+        assert_eq!((shop.current().await.plan.as_str(), shop.spendable().await.as_str()), ("free", "$0.00"));
+        assert_eq!((shop.trial_state(&shop.buyer).await.as_str(), shop.charged()), ("ended", 0));
+        shop.check_books().await;
+    })
+    .await;
+}
+
+/// Webhooks of one new subscription come at once, to several nodes: it is one subscription with one trial, and stays.
+#[tokio::test]
+async fn readings_of_one_new_subscription_at_the_same_moment_agree() {
+    each_database(async |world| {
+        let shop = Shop::open_with_plans(world).await;
+        let (node, _) = shop.node().await;
+        for trial_card in [Some(GOOD_CARD), Some("5555555555554444"), None, None, None, None] {
+            let user = crate::shop::insert_user(world, world.account().await).await;
+            let (id, to) = (shop.new_change(), standard("pro", 1));
+            let proposal = match trial_card {
+                Some(_) => subscription::propose_trial(&shop.server, &user, &to, &id).await.unwrap(),
+                None => subscription::propose(&shop.server, &user, &to, &id).await.unwrap(),
+            };
+            let Proposal::Checkout { url } = proposal else { panic!("{proposal:?}") };
+            assert_eq!(shop.pay_page(&url, trial_card.unwrap_or(GOOD_CARD)).await.status, 303);
+            let new = server::stripe::plan::SubscriptionId::new(shop.at_stripe()["id"].as_str().unwrap());
+            let readings = (0..8).map(|at| subscription::refresh(if at % 2 == 0 { &shop.server } else { &node }, &new));
+            for applied in futures::future::join_all(readings).await {
+                assert_eq!(applied.unwrap(), subscription::Applied::Stored);
+            }
+            let (status, credit) = if trial_card.is_some() { ("trialing", "$10.00") } else { ("active", "$0.00") };
+            assert_eq!(shop.at_stripe()["status"], status, "nobody took it for a second one");
+            let current = subscription::load_current(&shop.server, &user.account_id).await.unwrap();
+            assert_eq!(current.plan.as_str(), "pro");
+            let trial = server::ledger::load_balance(&shop.server, &user.account_id).await.unwrap().trial;
+            assert_eq!(trial.to_string(), credit, "granted once");
+        }
+        shop.check_books().await;
+        node.db.close().await;
+    })
+    .await;
+}
+
+/// The days of grace stand in the catalogue alone: page, plan and banner follow it.
+#[tokio::test]
+async fn how_long_an_unpaid_plan_stays_is_what_the_catalogue_says() {
+    each_database(async |world| {
+        let shop = Shop::open_with_plans(world).await;
+        let mut catalogue = (*shop.server.catalogue.load_full()).clone();
+        catalogue.grace.past_due_days = 3;
+        shop.server.catalogue.store(std::sync::Arc::new(catalogue));
+        shop.subscribe_as(&shop.buyer, &standard("pro", 1), DECLINES_LATER_CARD).await;
+        shop.deliver().await;
+        let month = shop.current().await.period.seconds() / DAY;
+        shop.let_pass(month + 3).await;
+        let standing = async || subscription::load_standing(&shop.server, &shop.buyer.account_id).await.unwrap();
+        assert!(matches!(standing().await, Some(domain::subscription::Standing::Grace { .. })));
+        assert_eq!(shop.current().await.plan.as_str(), "pro");
+        shop.let_pass(1).await;
+        assert_eq!(standing().await, Some(domain::subscription::Standing::Suspended));
+        let view = subscription::load_view(&shop.server, &shop.buyer.account_id).await.unwrap();
+        assert_eq!(view.live.unwrap().standing, domain::subscription::Standing::Suspended);
+        assert_eq!(shop.current().await.plan.as_str(), "free");
     })
     .await;
 }

@@ -104,7 +104,7 @@ async fn every_change_costs_what_the_rule_says() {
                         }
                         shop.sandbox.set_card(&customer, GOOD_CARD);
                         stripe.change_item(&key(), &change, None).await.unwrap();
-                        let paid = stripe.list_invoices(&subscription_id).await.unwrap().swap_remove(0);
+                        let paid = stripe.list_invoices(&subscription_id, None).await.unwrap().swap_remove(0);
                         assert_eq!((paid.status, paid.total), (InvoiceStatus::Paid, due), "{what}");
                         assert_eq!(paid.paid, preview.due, "{what}");
                     }
