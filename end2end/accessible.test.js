@@ -30,6 +30,9 @@ const PUBLIC = [
 const CONSOLE = [
   '/pricing',
   '/overview',
+  '/plan',
+  '/plan?trial=1&to=pro',
+  '/plan/change/nothing-here',
   '/tasks',
   '/credits',
   '/credits/statement',

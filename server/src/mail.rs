@@ -336,7 +336,8 @@ fn trial_refused(server: &Server, problem: &str) -> Letter {
         subject: "Your Tokenbank trial did not begin".to_owned(),
         paragraphs: vec![
             problem.to_owned(),
-            "The subscription was ended before anything was charged. A plan can be chosen without a trial at any time.".to_owned(),
+            "The subscription was ended before anything was charged. A plan can be chosen without a trial at any time."
+                .to_owned(),
         ],
         facts: Vec::new(),
         button: Some(("Ask for another trial", SecretString::from(format!("{}/limits", server.config.public_url)))),

@@ -60,6 +60,7 @@ fn whole(catalogue: &Catalogue, preview: &Preview, zone: &str) -> AnyView {
     let ends = day(preview.period.end, zone);
     let (headline, label) = match preview.change {
         Change::Now if preview.is_trial => ("Nothing is charged during the trial".to_owned(), "Change now".to_owned()),
+        Change::Now if preview.invoice.due.0 <= 0 => ("Nothing to pay now".to_owned(), "Change now".to_owned()),
         Change::Now => (format!("{} now", money(due)), format!("Change now and pay {}", money(due))),
         Change::NowWithCredit => ("Nothing to pay now".to_owned(), "Change now".to_owned()),
         Change::AtPeriodEnd | Change::None | Change::Subscribe | Change::Cancel => {

@@ -160,13 +160,7 @@ async fn end(
     }
 }
 
-async fn tell(
-    tx: &mut Tx,
-    server: &Server,
-    account_id: &AccountId,
-    open: &Open,
-    news: KeyGraceNews,
-) -> Result<()> {
+async fn tell(tx: &mut Tx, server: &Server, account_id: &AccountId, open: &Open, news: KeyGraceNews) -> Result<()> {
     let notice = Notice::KeyGrace { news, ends_at: open.ends_at, month: open.month };
     let dedupe_key = format!("key_grace:{}:{news}", open.key_grace_id);
     notice::raise(tx, &server.clock, account_id, &notice, &dedupe_key).await.map(drop)

@@ -28,6 +28,8 @@ pub(super) struct LiveRow {
     pub cancels_at: Option<Timestamp>,
     pub unpaid_since: Option<Timestamp>,
     pub problem: Option<String>,
+    /// The catalogue it was bought from.
+    pub catalogue_version: String,
 }
 
 #[derive(sqlx::FromRow)]
@@ -50,6 +52,7 @@ struct Stored {
     cancels_at: Option<Timestamp>,
     unpaid_since: Option<Timestamp>,
     problem: Option<String>,
+    catalogue_version: String,
 }
 
 /// The account's subscription, unless it has none or it is over.
@@ -58,7 +61,8 @@ pub(super) async fn load_live(server: &Server, account_id: &AccountId) -> Result
         sqlx::query_as(
             "select s.stripe_subscription_id, a.stripe_customer_id, s.stripe_item_id, s.stripe_price_id, s.unit_cents,
                     s.status, s.plan_id, s.key_mode, s.seats, s.had_plan_id, s.had_key_mode, s.had_seats,
-                    s.period_start, s.period_end, s.trial_end, s.cancels_at, s.unpaid_since, s.problem
+                    s.period_start, s.period_end, s.trial_end, s.cancels_at, s.unpaid_since, s.problem,
+                    s.catalogue_version
              from   subscription s
              join   account a on a.account_id = s.account_id
              where  s.account_id = $1 and s.status in ('trialing', 'active', 'past_due', 'unpaid', 'paused')",
@@ -91,6 +95,7 @@ impl LiveRow {
             cancels_at: stored.cancels_at,
             unpaid_since: stored.unpaid_since,
             problem: stored.problem,
+            catalogue_version: stored.catalogue_version,
         })
     }
 }

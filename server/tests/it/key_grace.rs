@@ -127,7 +127,7 @@ async fn every_loss_begins_the_grace_and_a_key_that_works_ends_it() {
         assert_eq!(shop.missing().await, None);
 
         let learn = async |state: KeyState| {
-            provider_key::mark(&shop.server, &second, Some((state, "A run said so."))).await.unwrap();
+            provider_key::mark(&shop.server, (&second, 1), Some((state, "A run said so."))).await.unwrap();
         };
         learn(KeyState::Invalid).await;
         assert!(shop.missing().await.is_some(), "refused at a run");
@@ -159,13 +159,8 @@ async fn only_a_plan_at_the_own_key_price_has_a_grace() {
         let (shop, key) = open(world).await;
         shop.switch(&key, false).await;
         assert_eq!((shop.missing().await, look_at_keys(&shop.server).await.unwrap()), (None, 0));
-        let denied = subscription::propose(
-            &shop.server,
-            &shop.buyer,
-            &terms("pro", KeyMode::Byok, 1),
-            &shop.new_change(),
-        )
-        .await;
+        let denied =
+            subscription::propose(&shop.server, &shop.buyer, &terms("pro", KeyMode::Byok, 1), &shop.new_change()).await;
         let denied = denied.unwrap_err().denial().cloned().unwrap();
         assert_eq!((&denied, denied.remedies()[0].href.as_str()), (&Denial::NoUsableKey, "/keys"));
         shop.subscribe(&terms("pro", KeyMode::Standard, 1)).await;
@@ -182,7 +177,8 @@ async fn only_a_plan_at_the_own_key_price_has_a_grace() {
 
         // The last key goes while the page of a first plan is open: the grace begins with the plan.
         let other = crate::shop::insert_user(world, world.account().await).await;
-        let new = NewKey { provider: Provider::Groq, secret: "gsk_another_key_0001", url: "", label: "", replaces: None };
+        let new =
+            NewKey { provider: Provider::Groq, secret: "gsk_another_key_0001", url: "", label: "", replaces: None };
         let theirs = provider_key::save(&shop.server, &other, new).await.unwrap();
         let id = shop.new_change();
         let proposal = subscription::propose(&shop.server, &other, &terms("pro", KeyMode::Byok, 1), &id).await.unwrap();
@@ -210,12 +206,8 @@ async fn the_price_is_moved_once_whatever_happens_on_the_way() {
 
         // It goes on after all, and Stripe does the swap without answering.
         subscription::resume(&shop.server, &shop.buyer, &shop.new_change()).await.unwrap();
-        let fault = ApiFault {
-            kind: ApiFaultKind::CutAfter,
-            times: 1,
-            path: Some("subscriptions".to_owned()),
-            delay_ms: 0,
-        };
+        let fault =
+            ApiFault { kind: ApiFaultKind::CutAfter, times: 1, path: Some("subscriptions".to_owned()), delay_ms: 0 };
         shop.sandbox.set_stripe_fault(fault);
         look_at_keys(&shop.server).await.unwrap();
         let (node, _) = shop.node().await;

@@ -5,15 +5,15 @@ use crate::shop::insert_user;
 use crate::support::{World, each_database};
 use domain::catalogue::{Catalogue, TrialKind};
 use domain::id::PlanId;
-use domain::provider::Provider;
 use domain::money::Usd;
+use domain::provider::Provider;
 use domain::trial::AppealState;
 use server::account::{Role, User};
 use server::error::Result;
 use server::job::run_jobs_until_idle;
 use server::ledger::{self, expire_due, load_balance};
-use server::trial::{self, Beginner};
 use server::provider_key::{self, Change, NewKey};
+use server::trial::{self, Beginner};
 use server::{Server, allowance, entitlement, on_read, on_tx};
 use std::sync::Arc;
 
