@@ -58,7 +58,7 @@ pub enum Denial {
     /// The plan's executions of this period are used up.
     PlanLimit { plan: String, limit: u64, resets_at: Timestamp, otherwise: Otherwise },
     /// The plan slows executions down after so many in a period.
-    Throttled { plan: String, a_minute: u64, retry_after_seconds: u64 },
+    Throttled { plan: String, a_minute: u64, after: u64, retry_after_seconds: u64 },
     /// What a day in UTC may cost us on this plan is taken.
     DailyCap { plan: String, cap: Usd, taken: Usd, needed: Usd, retry_after_seconds: u64 },
     /// What was to pay, as the preview showed it, no longer can.
@@ -278,8 +278,8 @@ impl Denial {
                 resets_at.utc_day(),
                 otherwise.words()
             ),
-            Denial::Throttled { plan, a_minute, retry_after_seconds } => format!(
-                "Your {plan} plan runs {a_minute} a minute after so many this month. Try again in {retry_after_seconds} \
+            Denial::Throttled { plan, a_minute, after, retry_after_seconds } => format!(
+                "Your {plan} plan runs {a_minute} a minute after {after} runs of a period. Try again in {retry_after_seconds} \
                  seconds, or add credits to run now."
             ),
             Denial::DailyCap { plan, cap, taken, needed, .. } => format!(

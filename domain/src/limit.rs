@@ -123,14 +123,14 @@ pub fn take_one(
         return Err(Denial::PlanLimit { plan, limit, resets_at, otherwise: Otherwise::NotByCredit });
     }
     check_day((&rule.plan, rule.daily_spend_cap), day, ceiling, now)?;
-    let is_slow = rule.throttled_after.is_some_and(|after| used.executions >= after);
-    let next_at = match rule.throttled_to_a_minute.filter(|_| is_slow) {
+    let slow_after = rule.throttled_after.filter(|after| used.executions >= *after);
+    let next_at = match slow_after.zip(rule.throttled_to_a_minute) {
         None => used.next_at,
-        Some(a_minute) if now < used.next_at => {
+        Some((after, a_minute)) if now < used.next_at => {
             let retry_after_seconds = now.seconds_until(used.next_at);
-            return Err(Denial::Throttled { plan: rule.plan.clone(), a_minute, retry_after_seconds });
+            return Err(Denial::Throttled { plan: rule.plan.clone(), a_minute, after, retry_after_seconds });
         }
-        Some(a_minute) => {
+        Some((_, a_minute)) => {
             let pause = i64::try_from(a_minute).ok().and_then(|a_minute| MINUTE_MICROS.checked_div(a_minute));
             Timestamp::from_micros(now.micros().saturating_add(pause.unwrap_or(MINUTE_MICROS)))
         }

@@ -5,7 +5,7 @@ use crate::ui::layout::{Section, console};
 use crate::ui::meter::{percent, share};
 use crate::ui::money::{Digits, Money, grouped, text};
 use crate::ui::notice::{Notice, Tone};
-use crate::ui::when::When;
+use crate::ui::when::{When, in_zone};
 use crate::visitor::signed_in;
 use axum::response::Response;
 use domain::catalogue::{Catalogue, Trial, TrialKind, TrialModels};
@@ -43,7 +43,7 @@ pub fn LimitsPage() -> impl IntoView {
                 </div>
                 {refused.notice(&["reason"])}
                 {meters(&now, &zone)}
-                {facts(&now, &catalogue)}
+                {facts(&now, &catalogue, &zone)}
                 {who_pays(&now, &catalogue, may_choose)}
                 <section class="grid max-w-3xl gap-4" aria-labelledby="trial">
                     <h2 class="text-20 font-semibold" id="trial">
@@ -132,7 +132,7 @@ fn meter(name: &'static str, figure: String, bar: Option<i64>, foot: AnyView) ->
     .into_any()
 }
 
-fn facts(now: &Entitlements, catalogue: &Catalogue) -> impl IntoView + use<> {
+fn facts(now: &Entitlements, catalogue: &Catalogue, zone: &str) -> impl IntoView + use<> {
     let number = |number: Option<u64>| number.map_or_else(|| "unlimited".to_owned(), grouped);
     let hours = now.log_retention_hours;
     let kept =
@@ -142,7 +142,8 @@ fn facts(now: &Entitlements, catalogue: &Catalogue) -> impl IntoView + use<> {
         |throttle| {
             let slow = if throttle.is_slow { "slowed down now: " } else { "" };
             let (a_minute, after) = (grouped(throttle.to_a_minute), grouped(throttle.after));
-            format!("{slow}{a_minute} a minute after {after} runs of the period")
+            let next = throttle.next_at.map(|at| in_zone(at, zone).strftime("; the next one at %H:%M:%S").to_string());
+            format!("{slow}{a_minute} a minute after {after} runs of the period{}", next.unwrap_or_default())
         },
     );
     let rows = [

@@ -1,7 +1,7 @@
 //! How credit and plans work, as a promise: every number from the catalogue.
 
 use crate::page::pricing::day;
-use crate::ui::layout::public;
+use crate::ui::layout::public_about;
 use crate::ui::pack::percent_text;
 use crate::visitor;
 use domain::catalogue::{Catalogue, TrialKind};
@@ -26,8 +26,9 @@ pub fn TermsPage() -> impl IntoView {
             }
         })
         .collect_view();
-    public(
+    public_about(
         "Terms of credit and plans",
+        "How credit and plans work: the fee is taken once at purchase, rates are the providers' own, bought credit never expires and can be refunded.",
         view! {
             <article class="mx-auto grid w-full max-w-prose gap-10 pb-8 pt-6 sm:pt-12">
                 <div class="grid gap-3">

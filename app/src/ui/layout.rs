@@ -8,7 +8,7 @@ use crate::ui::plan::past_due_banner;
 use crate::ui::press_once::PressOnce;
 use crate::visitor::{self, Visitor};
 use leptos::prelude::*;
-use leptos_meta::Title;
+use leptos_meta::{Meta, Title};
 use server::account::User;
 use server::error::Result;
 
@@ -120,14 +120,24 @@ where
     .into_any()
 }
 
+/// What a page is about, for search engines and previews of links, where it has no words of its own for that.
+const ABOUT: &str =
+    "Tokenbank: plans, prepaid credit and your own provider keys for AI agents. Every run shows its price first.";
+
 /// A public page: a thin header, generous width.
 pub fn public(title: &'static str, content: impl IntoView + 'static) -> AnyView {
+    public_about(title, ABOUT, content)
+}
+
+/// A public page that says in a sentence of its own what it is about.
+pub fn public_about(title: &'static str, about: &'static str, content: impl IntoView + 'static) -> AnyView {
     let Ok(visitor) = visitor::current() else { return ().into_any() };
     // Types are erased part by part, or the compiler would carry the type of the whole page around.
     let content = content.into_any();
     let is_signed_in = visitor.user.is_some();
     view! {
         <Title text=format!("{title} · Tokenbank") />
+        <Meta name="description" content=about />
         <a class="skip-link" href="#content">
             "Skip to the content"
         </a>

@@ -7,6 +7,7 @@ use crate::support::{World, each_database};
 use domain::denial::Denial;
 use domain::id::ProviderKeyId;
 use domain::key::KeyState;
+use domain::key_health::Heard;
 use domain::money::Cents;
 use domain::proration::{self, Item};
 use domain::provider::Provider;
@@ -15,7 +16,7 @@ use domain::trial::KeyGrace;
 use sandbox::{ApiFault, ApiFaultKind};
 use server::job::run_jobs_until_idle;
 use server::on_read;
-use server::provider_key::{self, Change, NewKey};
+use server::provider_key::{self, Change, NewKey, Signal};
 use server::subscription::{self, PriceStands, look_at_keys, move_to_standard_price};
 
 const DAY: i64 = 86_400;
@@ -127,7 +128,9 @@ async fn every_loss_begins_the_grace_and_a_key_that_works_ends_it() {
         assert_eq!(shop.missing().await, None);
 
         let learn = async |state: KeyState| {
-            provider_key::mark(&shop.server, (&second, 1), Some((state, "A run said so."))).await.unwrap();
+            let problem = Some("A run said so.".to_owned());
+            let signal = Signal { from: Heard::Run, state, problem, cost: None };
+            provider_key::note(&shop.server, (&second, 1), signal).await.unwrap();
         };
         learn(KeyState::Invalid).await;
         assert!(shop.missing().await.is_some(), "refused at a run");

@@ -4,7 +4,7 @@
 mod question;
 mod result;
 
-use crate::ui::layout::public;
+use crate::ui::layout::public_about;
 use crate::ui::pack::round_dollars;
 use crate::ui::table::Chips;
 use crate::visitor;
@@ -30,8 +30,9 @@ pub fn CalculatorPage() -> impl IntoView {
         let estimate = estimate(&catalogue, &rates, now, &scenario)?;
         Some(result::view(&catalogue, plan, &question, &estimate))
     });
-    public(
+    public_about(
         "What would I pay?",
+        "What a plan, its seats and your runs cost a month, on credit or with your own keys, and where one becomes cheaper than the other.",
         view! {
             <div class="grid grid-cols-[minmax(0,1fr)] gap-8 pb-8 pt-6 sm:pt-12">
                 <div class="grid max-w-3xl gap-3">

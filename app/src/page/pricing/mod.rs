@@ -7,7 +7,7 @@ mod faq;
 mod limits;
 mod plans;
 
-use crate::ui::layout::public;
+use crate::ui::layout::public_about;
 use crate::visitor::{self, Visitor};
 use crate::{error, page::pricing::choice::Choice};
 pub use choice::{address, seats_of};
@@ -26,7 +26,11 @@ pub fn PricingPage() -> impl IntoView {
             Err(cause) => error::in_place_of_page(&visitor.server, cause),
         }
     });
-    public("Pricing", content)
+    public_about(
+        "Pricing",
+        "Plans with our keys or yours, credit packs with their effective markup, the rate of every model, and the limits of each plan.",
+        content,
+    )
 }
 
 /// What a signed-in visitor has; nothing is read for a stranger.
