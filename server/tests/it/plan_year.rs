@@ -12,7 +12,8 @@ use server::subscription::{self, Proposal};
 use server::{Server, on_read};
 use std::collections::BTreeMap;
 
-/// How many accounts, unless `YEAR_ACCOUNTS` says otherwise: 200 take some minutes without optimisation.
+/// How many accounts, unless `YEAR_ACCOUNTS` says otherwise: 200 take 15 minutes of processor time without optimisation,
+/// most of it for writing and reading Stripe's JSON.
 const ACCOUNTS: usize = 6;
 const DAYS: i64 = 365;
 
