@@ -15,7 +15,7 @@ const SOLD = {
     twoSeats: '$49.00', // A whole month has just begun: $58.00 for two seats of Team less $9.00 for Pro.
     thirdSeat: '$29.00',
     lost: '5,000 executions a month instead of 75,000',
-    byok: { now: 'Nothing to pay now', back: '$4.00 now' },
+    byok: { now: 'Nothing to pay now', back: 'Nothing to pay now' },
   },
   legionis: {
     first: { name: 'Product', radio: /^Product(?! and)/, month: '$10.00' },
