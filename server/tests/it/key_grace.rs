@@ -39,7 +39,7 @@ impl Shop {
     }
 
     async fn switch(&self, key: &ProviderKeyId, is_enabled: bool) {
-        let change = Change { label: "", allowed_models: Vec::new(), is_enabled, is_first: false };
+        let change = Change { label: "", allowed_models: Vec::new(), is_enabled, is_first: false, expires_at: None };
         provider_key::change(&self.server, &self.buyer, key, change).await.unwrap();
     }
 
