@@ -4,8 +4,8 @@
 
 use crate::page::{
     accounts, alerts, auto_top_up, confirm_email, credits, delete, explained, given, invitation, keys, limits, plan,
-    plan_change, refund, reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team, unsubscribe,
-    verify_email, webhooks,
+    plan_change, refund, reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team,
+    unsubscribe, verify_email, webhooks,
 };
 use crate::post::Refused;
 use crate::visitor::{Visitor, origin};

@@ -132,6 +132,7 @@ pub fn plan<T: Clone>(sold: &[(T, Sold)], fee: StripeFee, cash: Option<Cents>) -
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
     use crate::money::BasisPoints;

@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 #[path = "top_up_tests.rs"]
 mod tests;
 

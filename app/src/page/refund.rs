@@ -45,9 +45,11 @@ pub fn RefundPage() -> impl IntoView {
             Err(denial) => (everything.clone(), Some(denial)),
         };
         let is_valid = problem.is_none();
-        let problem = problem.map(|denial| match denial {
-            Denial::Invalid { problem, remedy, .. } => format!("{problem}. {remedy}"),
-            other => other.sentence(),
+        let problem = problem.map(|denial| {
+            if let Denial::Invalid { problem, remedy, .. } = &denial {
+                return format!("{problem}. {remedy}");
+            }
+            denial.sentence()
         });
         let frozen = freeze::list(&server, &user.account_id).await?;
         let refunds = list(&server, &user.account_id).await?;

@@ -3,6 +3,7 @@
 
 use crate::ledger::{capture, hold, nanos, new_hold, void};
 use crate::support::{START, World, each_database};
+use domain::denial::Denial;
 use domain::id::{AccountId, ModelId};
 use domain::ledger::{Balance, GrantKind};
 use domain::money::Usd;
@@ -335,7 +336,7 @@ async fn a_month_of_nothing_and_a_month_to_come() {
         assert!(pages[0].contains("Nothingchangedthebalance"), "{}", pages[0]);
         let user = crate::shop::insert_user(world, account).await;
         let to_come = Subject::of(&user, "2027-02".parse().unwrap(), world.clock.now());
-        assert_eq!(to_come.unwrap_err().denial().map(|denial| denial.code()), Some("not_found"));
+        assert_eq!(to_come.unwrap_err().denial().map(Denial::code), Some("not_found"));
     })
     .await;
 }
