@@ -340,7 +340,8 @@ pub async fn submit(post: Post) -> Response {
             .map(Cents)
             .map_err(|_| Denial::invalid("shown", "The sum is missing", "Reload the page and try again."))?;
         start(&post.server, post.user()?, &request_id, cash, shown).await?;
-        Ok("/credits/refund?asked=1#refunds".to_owned())
+        // Without a fragment: browsers do not read a page again by itself when its address has one.
+        Ok("/credits/refund?asked=1".to_owned())
     }
     .await;
     post.answer(outcome).await
