@@ -55,7 +55,7 @@ pub struct ClaimRecord {
     pub credit: Usd,
     pub bonus: Usd,
     pub cash: Usd,
-    /// From which lots, in the order in which it was taken; goes back in the opposite order.
+    /// From which lots, in the order in which it was taken; goes back in the opposite order, bonus to bonus first.
     pub taken: Vec<(LotId, Usd)>,
     /// What no credit covered.
     pub owed: Usd,
@@ -95,7 +95,7 @@ pub(super) fn set(standing: &Standing, claim: &Claim) -> Result<Decision, Denial
 
     let mut work = Work::new(standing, old);
     if change.is_negative() {
-        work.give_back(negated(change)?)?;
+        work.give_back(negated(change)?, negated(bonus)?)?;
     } else {
         let missing = work.take(change, bonus, &claim.own)?;
         if missing.is_positive() && claim.shortfall == Shortfall::Refused {
@@ -173,23 +173,36 @@ impl<'a> Work<'a> {
         Ok(missing)
     }
 
-    /// Gives `amount` back: first what is owed is owed no more, then the lots get theirs, the last one first.
-    fn give_back(&mut self, amount: Usd) -> Result<(), Denial> {
+    /// Gives `amount` back: first what is owed is owed no more; then bonus that was taken gets up to `bonus`, so that it
+    /// does not come back as credit that was paid for; then the lots get theirs, the last one first.
+    fn give_back(&mut self, amount: Usd, bonus: Usd) -> Result<(), Denial> {
         let forgiven = self.record.owed.min(amount);
         self.owe(negated(forgiven)?)?;
-        let mut left = sub(amount, forgiven)?;
-        while left.is_positive() {
-            let Some((lot_id, taken)) = self.record.taken.pop() else {
-                return Err(Denial::Conflict { problem: "A claim cannot give back more than it took.".to_owned() });
-            };
-            let back = taken.min(left);
-            left = sub(left, back)?;
-            self.change_lot(&lot_id, back)?;
-            if taken > back {
-                self.record.taken.push((lot_id, sub(taken, back)?));
-            }
+        let left = sub(amount, forgiven)?;
+        let rest = self.give_back_to(&[GrantKind::Bonus], bonus.min(left))?;
+        let left = add(sub(left, bonus.min(left))?, rest)?;
+        if self.give_back_to(GrantKind::ALL, left)?.is_positive() {
+            return Err(Denial::Conflict { problem: "A claim cannot give back more than it took.".to_owned() });
         }
         Ok(())
+    }
+
+    /// Gives back to lots of these kinds what was taken from them, the last one first. What is left over.
+    fn give_back_to(&mut self, kinds: &[GrantKind], mut left: Usd) -> Result<Usd, Denial> {
+        for index in (0..self.record.taken.len()).rev() {
+            let Some((lot_id, taken)) = self.record.taken.get(index).cloned() else { continue };
+            let is_of_kind = self.lots.iter().any(|lot| lot.lot_id == lot_id && kinds.contains(&lot.kind));
+            let back = if is_of_kind { taken.min(left) } else { Usd::ZERO };
+            if back.is_positive() {
+                left = sub(left, back)?;
+                self.change_lot(&lot_id, back)?;
+                if let Some((_, taken)) = self.record.taken.get_mut(index) {
+                    *taken = sub(*taken, back)?;
+                }
+            }
+        }
+        self.record.taken.retain(|(_, taken)| taken.is_positive());
+        Ok(left)
     }
 
     fn owe(&mut self, more: Usd) -> Result<(), Denial> {

@@ -118,7 +118,7 @@ async fn empty_and_failed_output_is_not_charged() {
             (Fault::CutAfter(0), "failed", "Anthropic broke off in the middle. Nothing was charged."),
             (Fault::ErrorAfter(0), "failed", "Nothing was charged."),
             (Fault::BadRequest, "failed", "Anthropic refused the request (400)"),
-            (Fault::InvalidKey, "failed", "its operator must look"),
+            (Fault::InvalidKey, "failed", "That is ours to mend, and nothing was charged."),
             (Fault::HangFirst, "failed", "Anthropic did not answer in 1 seconds. Nothing was charged."),
         ] {
             it.fault(&[fault]);

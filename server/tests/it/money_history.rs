@@ -1,7 +1,7 @@
 //! Random histories of purchases, bonuses, gifts, runs, refunds, disputes and expiries, through Stripe's pages, events and
 //! API: after each step the books are right (every rule of spec §6 that `ledger::check` holds), and at the end of each
 //! history Tokenbank and Stripe agree to the cent. Seeds are fixed. `HISTORIES` sets how many are tried on each database
-//! (default 40), `HISTORY_SECONDS` how long at most (default 40), `HISTORY_SEED` where they begin.
+//! (default 40), `HISTORY_SECONDS` how long at most (default 12), `HISTORY_SEED` where they begin.
 
 use crate::ledger::{capture, hold, void};
 use crate::shop::{GOOD_CARD, Shop, insert_user};
@@ -48,7 +48,7 @@ pub fn setting(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_histories_of_money_keep_every_rule() {
-    let (most, seconds) = (setting("HISTORIES", 40), setting("HISTORY_SECONDS", 40));
+    let (most, seconds) = (setting("HISTORIES", 40), setting("HISTORY_SECONDS", 12));
     let first = setting("HISTORY_SEED", 1);
     each_database(async |world| {
         let began = Instant::now();
