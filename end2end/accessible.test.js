@@ -60,6 +60,9 @@ for (const colorScheme of ['light', 'dark']) {
     test.describe(`${colorScheme}, ${width} px`, () => {
       test.use({ colorScheme, viewport: { width, height: width === 390 ? 844 : 900 } });
 
+      // Many pages, each examined whole.
+      test.setTimeout(300_000);
+
       test('public pages', async ({ page }) => {
         for (const address of PUBLIC) await lookAt(page, address);
       });
@@ -74,7 +77,6 @@ for (const colorScheme of ['light', 'dark']) {
       test.describe('with credit and a run', () => {
         test.use({ storageState: async ({ customer }, use) => use(customer.state) });
         test('console', async ({ page, customer }) => {
-          test.slow();
           for (const address of [...CONSOLE, customer.bought, customer.run.run, customer.run.record]) {
             await lookAt(page, address);
           }

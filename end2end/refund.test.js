@@ -23,6 +23,7 @@ async function lastPayment(sandbox, email) {
 }
 
 test('unused credit goes back to the card, and the statement says so @postgres', async ({ page, sandbox }) => {
+  test.slow();
   await signUp(page, sandbox, newPerson('refund'));
   await buyPack(page, '$50');
   await payWithCredits(page);
@@ -39,7 +40,9 @@ test('unused credit goes back to the card, and the statement says so @postgres',
   await page.getByRole('button', { name: 'Show what goes back' }).click();
   await page.getByRole('button', { name: 'Refund $20.00 to your card' }).click();
   const refunds = page.getByRole('region', { name: 'Refunds, newest first' });
-  await expect(refunds.getByRole('row').filter({ hasText: '$20.00' })).toContainText('Sent to your card');
+  await reloadUntil(page, () =>
+    expect(refunds.getByRole('row').filter({ hasText: '$20.00' })).toContainText('Sent to your card', { timeout: 250 }),
+  );
   const after = await spendable(page);
   expect(after).toBeLessThan(left);
 
@@ -51,7 +54,7 @@ test('unused credit goes back to the card, and the statement says so @postgres',
   // Then the rest.
   await page.goto('/credits/refund');
   await page.getByRole('button', { name: /^Refund \$\d+\.\d\d to your card$/ }).click();
-  await expect(refunds.getByText('Sent to your card')).toHaveCount(2);
+  await reloadUntil(page, () => expect(refunds.getByText('Sent to your card')).toHaveCount(2, { timeout: 250 }));
   await expect(page.getByText('There is nothing to refund')).toBeVisible();
   expect(await spendable(page)).toBe(0n);
 

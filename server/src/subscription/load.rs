@@ -57,14 +57,17 @@ impl CurrentRow {
             catalogue_version: Some(catalogue_version),
         } = self
         else {
+            // A plan that the catalogue does not have counts as the one that everybody starts on.
+            let catalogue = server.catalogue.load();
+            let plan = catalogue.plan(&self.plan_id).map_or(&catalogue.signup_plan, |plan| &plan.id).clone();
             return Ok(CurrentPlan {
-                plan: self.plan_id,
+                plan,
                 key_mode: KeyMode::Standard,
                 seats: 1,
                 status: None,
                 period: Period::calendar_month(server.clock.now()),
                 cancels_at: None,
-                catalogue_version: server.catalogue.load().version.clone(),
+                catalogue_version: catalogue.version.clone(),
             });
         };
         Ok(CurrentPlan {
