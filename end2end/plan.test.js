@@ -73,7 +73,7 @@ async function withOwnDemo({ browser, database }, name, work) {
   }
 }
 
-test('subscribe, upgrade with the price first, add a seat, take less, end and resume', async ({ page, sandbox, database }) => {
+test('subscribe, upgrade with the price first, add a seat, take less, end and resume @legionis', async ({ page, sandbox, database }) => {
   const { first, more, twoSeats, thirdSeat, lost } = sold(database);
   await signUp(page, sandbox, newPerson('plan'));
   await page.goto('/plan');

@@ -76,14 +76,14 @@ async fn add_logins(server: &Server) -> Result<(User, User)> {
     let admin = new("admin@demo.test", Role::Owner, open("Administration"), true).await?;
 
     let mut tx = server.db.begin().await?;
-    let owner = account::create_verified(&mut tx, &server.clock, owner).await?;
-    account::create_verified(&mut tx, &server.clock, admin).await?;
+    let owner = account::create_verified(&mut tx, server, owner).await?;
+    account::create_verified(&mut tx, server, admin).await?;
     tx.commit().await?;
 
     let join = NewAccount::Join(owner.account_id.clone());
     let member = new("member@demo.test", Role::Developer, join, false).await?;
     let mut tx = server.db.begin().await?;
-    let member = account::create_verified(&mut tx, &server.clock, member).await?;
+    let member = account::create_verified(&mut tx, server, member).await?;
     tx.commit().await?;
     Ok((owner, member))
 }

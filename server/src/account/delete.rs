@@ -142,7 +142,7 @@ pub async fn delete_account(server: &Server, user: &User, confirmation: Confirma
     for (user_id, is_admin) in take_members(&mut tx, account_id).await? {
         // Admins of the installation are not deleted by the way.
         if is_admin || belongs_somewhere(&mut tx, &user_id).await? {
-            member::settle(&mut tx, &server.clock, &user_id).await?;
+            member::settle(&mut tx, server, &user_id).await?;
         } else {
             forget_user(&mut tx, server, &user_id).await?;
         }

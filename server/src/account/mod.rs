@@ -28,13 +28,12 @@ pub(crate) use sign_up::checked_name;
 pub use sign_up::{SignUp, sign_up, verify_email};
 pub use totp::{code_at, from_base32};
 
-use crate::clock::Clock;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::password::{Password, PasswordHash};
 use crate::{Server, ledger, member, on_read, on_tx};
 use domain::denial::Denial;
-use domain::id::{AccountId, PlanId, UserId};
+use domain::id::{AccountId, UserId};
 use domain::member::Standing;
 pub use domain::member::{Permission, Role};
 use domain::time::Timestamp;
@@ -150,12 +149,12 @@ pub async fn load_user_id(server: &Server, email: &Email) -> Result<Option<UserI
 
 /// Adds a user whose e-mail needs no link, for the demo, `tokenbank admin create` and tests. `Conflict` if the e-mail
 /// is taken; then roll back.
-pub async fn create_verified(tx: &mut Tx, clock: &Clock, new: NewUser) -> Result<User> {
+pub async fn create_verified(tx: &mut Tx, server: &Server, new: NewUser) -> Result<User> {
     let (email, role, is_admin) = (new.email.to_string(), new.role, new.is_admin);
-    let Some(user_id) = insert_user(tx, clock, new).await? else {
+    let Some(user_id) = insert_user(tx, server, new).await? else {
         return Err(Denial::Conflict { problem: format!("{email} has an account already.") }.into());
     };
-    set_verified(tx, &user_id, clock.now()).await?;
+    set_verified(tx, &user_id, server.clock.now()).await?;
     let (account_id, account_name, time_zone): (AccountId, String, String) = on_tx!(tx, conn => {
         sqlx::query_as(
             r#"select a.account_id, a.name, a.time_zone
@@ -188,16 +187,17 @@ pub async fn make_admin(server: &Server, email: &str, password: &SecretString) -
     let account = NewAccount::Open { name: "Administration".to_owned(), time_zone: "UTC".to_owned() };
     let mut tx = server.db.begin().await?;
     let new = NewUser { email, password: hash, account, role: Role::Owner, is_admin: true };
-    let user = create_verified(&mut tx, &server.clock, new).await?;
+    let user = create_verified(&mut tx, server, new).await?;
     tx.commit().await?;
     Ok(user.user_id)
 }
 
 /// Adds the user, with their account if it is new; `None` if the e-mail is taken, and then the caller must roll back.
-async fn insert_user(tx: &mut Tx, clock: &Clock, new: NewUser) -> Result<Option<UserId>> {
+async fn insert_user(tx: &mut Tx, server: &Server, new: NewUser) -> Result<Option<UserId>> {
+    let clock = &server.clock;
     let account_id = match new.account {
         NewAccount::Join(account_id) => account_id,
-        NewAccount::Open { name, time_zone } => open_account(tx, clock, &name, &time_zone).await?,
+        NewAccount::Open { name, time_zone } => open_account(tx, server, &name, &time_zone).await?,
     };
     let user_id = UserId::new(clock.new_id());
     let inserted = on_tx!(&mut *tx, conn => {
@@ -223,9 +223,9 @@ async fn insert_user(tx: &mut Tx, clock: &Clock, new: NewUser) -> Result<Option<
     Ok(Some(user_id))
 }
 
-/// Opens an account with a balance of zero.
-pub(crate) async fn open_account(tx: &mut Tx, clock: &Clock, name: &str, time_zone: &str) -> Result<AccountId> {
-    let account_id = AccountId::new(clock.new_id());
+/// Opens an account with a balance of zero, on the plan that everybody starts on.
+pub(crate) async fn open_account(tx: &mut Tx, server: &Server, name: &str, time_zone: &str) -> Result<AccountId> {
+    let account_id = AccountId::new(server.clock.new_id());
     on_tx!(&mut *tx, conn => {
         sqlx::query(
             "insert into account (account_id, name, plan_id, time_zone, created_at)
@@ -233,9 +233,9 @@ pub(crate) async fn open_account(tx: &mut Tx, clock: &Clock, name: &str, time_zo
         )
         .bind(&account_id)
         .bind(name)
-        .bind(PlanId::new("free"))
+        .bind(&server.catalogue.load().signup_plan)
         .bind(time_zone)
-        .bind(clock.now())
+        .bind(server.clock.now())
         .execute(conn)
         .await
         .map(drop)

@@ -39,7 +39,7 @@ pub async fn sign_up(server: &Server, sign_up: SignUp, ip: IpAddr) -> Result<()>
         is_admin: false,
     };
     let mut tx = server.db.begin().await?;
-    if let Some(user_id) = insert_user(&mut tx, &server.clock, new).await? {
+    if let Some(user_id) = insert_user(&mut tx, server, new).await? {
         mail::send_later(&mut tx, &server.clock, Mail::VerifyEmail { user_id }).await?;
     } else {
         tx.rollback().await?;

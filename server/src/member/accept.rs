@@ -100,7 +100,7 @@ pub async fn sign_up_invited(server: &Server, token: &str, password: &SecretStri
     let mut tx = server.db.begin().await?;
     lock(&mut tx, &joining.account_id).await?;
     refuse_when_full(&mut tx, &joining.account_id).await?;
-    let user = account::create_verified(&mut tx, &server.clock, new).await?;
+    let user = account::create_verified(&mut tx, server, new).await?;
     take(&mut tx, server.clock.now(), token, &user.user_id).await?;
     seats_changed(&mut tx, &server.clock, &joining.account_id).await?;
     tx.commit().await?;

@@ -79,7 +79,7 @@ async fn take_out(server: &Server, mut tx: Tx, user: &User, member: &UserId) -> 
         return Err(last_owner(user, member).into());
     }
     let keys = api_key::revoke_of(&mut tx, &server.clock, &user.account_id, Some(member)).await?;
-    settle(&mut tx, &server.clock, member).await?;
+    settle(&mut tx, server, member).await?;
     seats_changed(&mut tx, &server.clock, &user.account_id).await?;
     tx.commit().await?;
     server.wake_jobs.notify_one();
@@ -112,7 +112,7 @@ pub async fn open_another(server: &Server, user: &User, name: &str) -> Result<Ac
         let problem = format!("You own {MOST_OWNED} accounts, the most you may. Delete one first.");
         return Err(Denial::Conflict { problem }.into());
     }
-    let account_id = account::open_account(&mut tx, &server.clock, &name, &user.time_zone).await?;
+    let account_id = account::open_account(&mut tx, server, &name, &user.time_zone).await?;
     insert(&mut tx, &server.clock, &account_id, &user.user_id, Role::Owner).await?;
     open_first(&mut tx, &user.user_id, &account_id).await?;
     tx.commit().await?;

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::db::Tx;
 use crate::error::Result;
 use crate::job::{self, Job, NewJob};
-use crate::on_tx;
+use crate::{Server, on_tx};
 use domain::denial::Denial;
 use domain::id::{AccountId, UserId};
 use domain::member::Role;
@@ -74,7 +74,7 @@ pub(crate) async fn seats_changed(tx: &mut Tx, clock: &Clock, account_id: &Accou
 }
 
 /// After a user left an account: it opens first no more, and who belongs to none gets an account of their own.
-pub(crate) async fn settle(tx: &mut Tx, clock: &Clock, user_id: &UserId) -> Result<()> {
+pub(crate) async fn settle(tx: &mut Tx, server: &Server, user_id: &UserId) -> Result<()> {
     let next: Option<AccountId> = on_tx!(&mut *tx, conn => {
         sqlx::query_scalar(
             r#"select m.account_id
@@ -94,8 +94,8 @@ pub(crate) async fn settle(tx: &mut Tx, clock: &Clock, user_id: &UserId) -> Resu
             let email: Email = on_tx!(&mut *tx, conn => {
                 sqlx::query_scalar(r#"select email from "user" where user_id = $1"#).bind(user_id).fetch_one(conn).await
             })?;
-            let account_id = account::open_account(tx, clock, email.local_part(), "UTC").await?;
-            insert(tx, clock, &account_id, user_id, Role::Owner).await?;
+            let account_id = account::open_account(tx, server, email.local_part(), "UTC").await?;
+            insert(tx, &server.clock, &account_id, user_id, Role::Owner).await?;
             account_id
         }
     };

@@ -34,36 +34,43 @@ pub struct Fallback {
 pub struct MonthSpend(Vec<(Provider, ModelClass, Usd)>);
 
 impl MonthSpend {
+    fn read(rows: Vec<(String, String, Usd)>) -> Result<MonthSpend> {
+        let rows = rows.into_iter().map(|(provider, class, spent)| Ok((provider.parse()?, class.parse()?, spent)));
+        Ok(MonthSpend(rows.collect::<Result<_>>()?))
+    }
+
     pub fn of(&self, provider: Provider, class: ModelClass) -> Usd {
         let found = self.0.iter().find(|(of, class_of, _)| *of == provider && *class_of == class);
         found.map_or(Usd::ZERO, |(_, _, spent)| *spent)
     }
 }
 
+/// What the month's runs cost, or can still cost, by provider and class, but for one run.
+const SPEND: &str = "
+    select    f.provider, f.model_class,
+              cast(sum(case when e.execution_id is not null then e.cost_nanos
+                            when h.state = 'open' then f.ceiling_nanos
+                            when h.execution_id is null and f.created_at > $3 then f.ceiling_nanos
+                            else 0 end) as bigint)
+    from      key_fallback f
+    left join execution e on e.execution_id = f.execution_id
+    left join hold h on h.execution_id = f.execution_id
+    where     f.account_id = $1 and f.created_at >= $2 and f.execution_id <> $4
+    group     by f.provider, f.model_class";
+
 /// Their sums, by provider and class.
 pub async fn load_spend(server: &Server, account_id: &AccountId) -> Result<MonthSpend> {
     let now = server.clock.now();
-    let rows: Vec<(String, String, Usd)> = on_read!(&server.db, conn => {
-        sqlx::query_as(
-            "select    f.provider, f.model_class,
-                       cast(sum(case when e.execution_id is not null then e.cost_nanos
-                                     when h.state = 'open' then f.ceiling_nanos
-                                     when h.execution_id is null and f.created_at > $3 then f.ceiling_nanos
-                                     else 0 end) as bigint)
-             from      key_fallback f
-             left join execution e on e.execution_id = f.execution_id
-             left join hold h on h.execution_id = f.execution_id
-             where     f.account_id = $1 and f.created_at >= $2
-             group     by f.provider, f.model_class",
-        )
-        .bind(account_id)
-        .bind(month_start(now))
-        .bind(now.plus_seconds(-LOST_SECONDS))
-        .fetch_all(conn)
-        .await
+    let rows = on_read!(&server.db, conn => {
+        sqlx::query_as(SPEND)
+            .bind(account_id)
+            .bind(month_start(now))
+            .bind(now.plus_seconds(-LOST_SECONDS))
+            .bind("")
+            .fetch_all(conn)
+            .await
     })?;
-    let rows = rows.into_iter().map(|(provider, class, spent)| Ok((provider.parse()?, class.parse()?, spent)));
-    Ok(MonthSpend(rows.collect::<Result<_>>()?))
+    MonthSpend::read(rows)
 }
 
 /// Counts a run before it begins; the same run again counts once. Denial: `FallbackCap`.
@@ -77,27 +84,16 @@ pub async fn count(
     let now = server.clock.now();
     let mut tx = server.db.begin().await?;
     lock_account(&mut tx, account_id).await?;
-    let spent: Usd = on_tx!(&mut tx, conn => {
-        sqlx::query_scalar(
-            "select    cast(coalesce(sum(case when e.execution_id is not null then e.cost_nanos
-                                              when h.state = 'open' then f.ceiling_nanos
-                                              when h.execution_id is null and f.created_at > $5 then f.ceiling_nanos
-                                              else 0 end), 0) as bigint)
-             from      key_fallback f
-             left join execution e on e.execution_id = f.execution_id
-             left join hold h on h.execution_id = f.execution_id
-             where     f.account_id = $1 and f.provider = $2 and f.model_class = $3 and f.created_at >= $4
-                       and f.execution_id <> $6",
-        )
-        .bind(account_id)
-        .bind(fallback.provider.as_str())
-        .bind(fallback.class.as_str())
-        .bind(month_start(now))
-        .bind(now.plus_seconds(-LOST_SECONDS))
-        .bind(execution_id)
-        .fetch_one(conn)
-        .await
+    let rows = on_tx!(&mut tx, conn => {
+        sqlx::query_as(SPEND)
+            .bind(account_id)
+            .bind(month_start(now))
+            .bind(now.plus_seconds(-LOST_SECONDS))
+            .bind(execution_id)
+            .fetch_all(conn)
+            .await
     })?;
+    let spent = MonthSpend::read(rows)?.of(fallback.provider, fallback.class);
     let left = fallback.cap.saturating_sub(spent);
     if ceiling > left {
         let provider = fallback.provider.name().to_owned();

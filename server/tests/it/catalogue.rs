@@ -1,10 +1,13 @@
 //! Catalogue versions: each is kept as it was, a changed one needs a new name, and a mistake changes nothing.
 
+use crate::identity::verified;
 use crate::support::{World, each_database};
 use domain::id::PlanId;
+use domain::member::Role;
 use domain::money::Usd;
+use server::account::NewAccount;
 use server::config::Config;
-use server::{Server, catalogue, on_tx};
+use server::{Server, catalogue, on_read, on_tx, subscription};
 use std::path::{Path, PathBuf};
 
 const TIERS: &str = include_str!("../../../catalogue/tiers.toml");
@@ -51,6 +54,41 @@ async fn refused(config: Config, world: &World) -> String {
         Ok(_) => panic!("it opened"),
         Err(error) => error.to_string(),
     }
+}
+
+#[tokio::test]
+async fn a_new_account_begins_on_the_plan_that_its_catalogue_says() {
+    each_database(async |world| {
+        for (catalogue, plan) in [("tiers", "free"), ("legionis", "guest")] {
+            let config = Config { catalogue: Some(catalogue.into()), ..world.config.clone() };
+            let server = Server::open(config, world.clock.clone()).await.unwrap();
+            let account = NewAccount::Open { name: "Sam's".to_owned(), time_zone: "UTC".to_owned() };
+            let user = verified(&server, &format!("{catalogue}@people.test"), account, Role::Owner).await;
+            let stored: PlanId = on_read!(&server.db, conn => {
+                sqlx::query_scalar("select plan_id from account where account_id = $1")
+                    .bind(&user.account_id)
+                    .fetch_one(conn)
+                    .await
+            })
+            .unwrap();
+            assert_eq!(stored.as_str(), plan);
+            server.db.close().await;
+        }
+    })
+    .await;
+}
+
+/// An account of the other catalogue, kept on a database whose catalogue was changed.
+#[tokio::test]
+async fn an_account_whose_plan_is_not_sold_has_the_one_everybody_starts_on() {
+    each_database(async |world| {
+        let account = world.account().await;
+        let config = Config { catalogue: Some("legionis".into()), ..world.config.clone() };
+        let server = Server::open(config, world.clock.clone()).await.unwrap();
+        assert_eq!(subscription::load_current(&server, &account).await.unwrap().plan.as_str(), "guest");
+        server.db.close().await;
+    })
+    .await;
 }
 
 #[tokio::test]

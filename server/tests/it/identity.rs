@@ -45,7 +45,7 @@ pub async fn verified(server: &Server, email: &str, account: NewAccount, role: R
     let password = server.passwords.hash(&server.clock, password).await.unwrap();
     let mut tx = server.db.begin().await.unwrap();
     let new = NewUser { email, password, account, role, is_admin: false };
-    let user = account::create_verified(&mut tx, &server.clock, new).await.unwrap();
+    let user = account::create_verified(&mut tx, server, new).await.unwrap();
     tx.commit().await.unwrap();
     user
 }
