@@ -32,6 +32,10 @@ for (const { folder, colorScheme, viewport } of LOOKS) {
         await page.goto(`/${name}`);
         await take(name);
       }
+      for (const [name, address] of [['plan', '/plan'], ['statement', '/credits/statement'], ['auto-top-up', '/credits/auto-top-up'], ['refund', '/credits/refund'], ['explained', '/credits/explained'], ['alerts', '/alerts'], ['alert-settings', '/alerts/settings'], ['webhooks', '/settings/webhooks']]) {
+        await page.goto(address);
+        await take(name);
+      }
       await openTask(page, 'PRD', INPUT);
       await openPreview(page);
       await take('preview');

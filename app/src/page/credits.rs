@@ -3,7 +3,7 @@
 use crate::page::auto_top_up;
 use crate::page::explained::advice_notice;
 use crate::page::given::{code_form, expiring_list};
-use crate::page::statement::line;
+use crate::page::statement::{line, rows};
 use crate::post::{ForAccount, Post, Refused};
 use crate::ui::balance::BalanceBar;
 use crate::ui::empty::Empty;
@@ -12,8 +12,6 @@ use crate::ui::layout::{Section, console};
 use crate::ui::money::{Digits, Money};
 use crate::ui::notice::{Notice, Tone};
 use crate::ui::pack::{PackOffer, offers, round_dollars};
-use crate::ui::table::Table;
-use crate::ui::when::When;
 use crate::visitor::signed_in;
 use axum::response::Response;
 use domain::id::{PackId, PurchaseId};
@@ -34,7 +32,14 @@ pub fn CreditsPage() -> impl IntoView {
     console(Section::Credits, "Credits", async move {
         let (server, user) = signed_in()?;
         let balance = load_balance(&server, &user.account_id).await?;
-        let rows = list_lines(&server, &user.account_id, &LineFilter::default(), None, ROWS).await?;
+        let newest = list_lines(&server, &user.account_id, &LineFilter::default(), None, ROWS).await?;
+        let lines: Vec<_> = newest
+            .into_iter()
+            .map(|line| {
+                let href = address(&line);
+                (line, href, None)
+            })
+            .collect();
         let expiring = list_expiring(&server, &user.account_id).await?;
         let advice = advice::load(&server, &user).await?;
         let may_redeem = user.require(Permission::ManageBilling).is_ok();
@@ -83,10 +88,10 @@ pub fn CreditsPage() -> impl IntoView {
                         </h2>
                         <a href="/credits/statement">"All of it, with PDF and CSV"</a>
                     </div>
-                    {if rows.is_empty() {
+                    {if lines.is_empty() {
                         no_rows().into_any()
                     } else {
-                        statement(rows, &user.time_zone).into_any()
+                        rows::table(lines, &user.time_zone).into_any()
                     }}
                 </section>
             </div>
@@ -132,61 +137,14 @@ fn pack_card(offer: PackOffer, purchase_id: &PurchaseId) -> impl IntoView + use<
     }
 }
 
-fn statement(rows: Vec<Line>, zone: &str) -> impl IntoView + use<> {
-    let rows = rows
-        .into_iter()
-        .map(|row| {
-            let memo = row.memo.clone();
-            view! {
-                <tr>
-                    <td class="text-ink-muted">
-                        <When at=row.created_at zone=zone.to_owned() />
-                    </td>
-                    <td class="w-full max-w-0 min-w-48">{memo_link(&row, memo)}</td>
-                    <td class="number">
-                        <Money amount=row.change digits=Digits::Exact signed=true />
-                    </td>
-                    <td class="number">
-                        <Money amount=row.balance_after digits=Digits::Exact />
-                    </td>
-                </tr>
-            }
-        })
-        .collect_view();
-    view! {
-        <Table caption="Statement, newest first">
-            <thead>
-                <tr>
-                    <th scope="col">"Date"</th>
-                    <th scope="col">"What"</th>
-                    <th class="number" scope="col">
-                        "Change"
-                    </th>
-                    <th class="number" scope="col">
-                        "Balance"
-                    </th>
-                </tr>
-            </thead>
-            <tbody>{rows}</tbody>
-        </Table>
-    }
-}
-
 /// A debit opens to its run, a grant to its purchase, anything else to its line.
-fn memo_link(row: &Line, memo: String) -> AnyView {
-    let href = match (row.kind, &row.reference) {
+fn address(row: &Line) -> String {
+    match (row.kind, &row.reference) {
         (LineKind::Debit | LineKind::Waiver, Some(run)) => format!("/usage/{run}"),
         (LineKind::Purchase | LineKind::Bonus, Some(purchase)) => format!("/credits/bought/{purchase}"),
         (LineKind::Trial, _) => "/limits#trial".to_owned(),
         _ => line::address(&row.posting_id),
-    };
-    let title = memo.clone();
-    view! {
-        <a class="row-link clip" href=href title=title>
-            {memo}
-        </a>
     }
-    .into_any()
 }
 
 fn no_rows() -> impl IntoView {

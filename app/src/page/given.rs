@@ -81,12 +81,12 @@ fn redeemed(given: Redeemed, catalogue: &Catalogue, zone: &str) -> impl IntoView
 /// The field for a code; it leads to its own page, from wherever it stands.
 pub fn code_form(problem: Option<String>) -> impl IntoView {
     view! {
-        <form class="flex flex-wrap items-end gap-3" method="post" action="/credits/code">
+        <form class="flex flex-wrap items-start gap-3" method="post" action="/credits/code">
             <ForAccount />
             <div class="w-full max-w-xs">
                 <Field label="Gift or promotional code" name="code" problem=problem hint="TB-XXXX-XXXX-XXXX-XXXX" />
             </div>
-            <button class="button">"Use the code"</button>
+            <button class="button sm:mt-7">"Use the code"</button>
         </form>
     }
 }

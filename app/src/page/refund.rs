@@ -73,8 +73,9 @@ pub fn RefundPage() -> impl IntoView {
                     view! {
                         <Empty
                             title="There is nothing to refund"
-                            text="Only credit that you bought and that nothing has used or set aside can go back to a card. A \
-                                  payment that is disputed is settled by the bank."
+                            text="Only credit that was paid for here by card, and that nothing has used or set aside, can go back to \
+                                  that card: not a gift, a bonus, or the sample of a demo. A payment that is disputed is settled \
+                                  by the bank."
                             action=("/credits", "Back to Credits")
                         />
                     }

@@ -96,7 +96,7 @@ impl Policies<'_> {
         let spent = rule.filter(|rule| rule.cap.is_some()).map(spent_line);
         view! {
             <td class="align-top">
-                <div class="grid min-w-48 gap-2">
+                <div class="policy-cell grid min-w-48 gap-2">
                     {self.controls(provider, class, rule)}
                     {spent.map(|spent| view! { <p class="text-13">{spent}</p> })}
                     <ul class="grid gap-1 text-13 text-ink-muted">{lines}</ul>
@@ -132,7 +132,7 @@ impl Policies<'_> {
             <select class="input" name=format!("policy-{name}") aria-label=format!("Whose key pays: {about}")>
                 {options}
             </select>
-            <label class="flex items-center gap-2 text-13 text-ink-muted">
+            <label class="policy-cap flex items-center gap-2 text-13 text-ink-muted">
                 "at most $"
                 <input
                     class="input w-20"

@@ -3,6 +3,7 @@
 mod choice;
 pub mod download;
 pub mod line;
+pub mod rows;
 
 use crate::page::given::expiring_list;
 use crate::page::usage::model_name;
@@ -10,7 +11,7 @@ use crate::ui::empty::Empty;
 use crate::ui::layout::{Section, console};
 use crate::ui::money::{Digits, Money, text};
 use crate::ui::notice::{Notice, Tone};
-use crate::ui::table::{Pager, Table};
+use crate::ui::table::Pager;
 use crate::ui::when::When;
 use crate::visitor::signed_in;
 use choice::{Choice, address};
@@ -143,49 +144,11 @@ fn documents(month: CalendarMonth) -> impl IntoView {
 }
 
 fn table(lines: Vec<Line>, catalogue: &Catalogue, zone: &str) -> impl IntoView + use<> {
-    let rows = lines.into_iter().map(|line| row(&line, catalogue, zone)).collect_view();
-    view! {
-        <Table caption="Statement, newest first">
-            <thead>
-                <tr>
-                    <th scope="col">"Date"</th>
-                    <th scope="col">"What"</th>
-                    <th class="number" scope="col">
-                        "Change"
-                    </th>
-                    <th class="number" scope="col">
-                        "Balance"
-                    </th>
-                </tr>
-            </thead>
-            <tbody>{rows}</tbody>
-        </Table>
-    }
-}
-
-fn row(line: &Line, catalogue: &Catalogue, zone: &str) -> impl IntoView + use<> {
-    let memo = line.memo.clone();
-    let title = memo.clone();
-    let detail = detail(line, catalogue);
-    view! {
-        <tr>
-            <td class="text-ink-muted">
-                <When at=line.created_at zone=zone.to_owned() />
-            </td>
-            <td class="w-full max-w-0 min-w-48">
-                <a class="row-link clip" href=line::address(&line.posting_id) title=title>
-                    {memo}
-                </a>
-                <span class="block text-13 text-ink-muted">{detail}</span>
-            </td>
-            <td class="number">
-                <Money amount=line.change digits=Digits::Exact signed=true />
-            </td>
-            <td class="number">
-                <Money amount=line.balance_after digits=Digits::Exact />
-            </td>
-        </tr>
-    }
+    let rows = lines.into_iter().map(|line| {
+        let (href, detail) = (line::address(&line.posting_id), detail(&line, catalogue));
+        (line, href, Some(detail))
+    });
+    rows::table(rows.collect(), zone)
 }
 
 /// The kind of a line, and what there is to say beside it.
