@@ -1,0 +1,95 @@
+//! The users' own keys of providers: what is known of each, adding one, and changing, replacing or deleting it.
+//! A key is typed once and never shown again; a form that was refused comes back without it.
+
+mod edit;
+mod entry;
+mod health;
+mod policy;
+mod row;
+mod submit;
+
+pub use submit::submit;
+
+use crate::post::Refused;
+use crate::ui::layout::{Section, console};
+use crate::ui::notice::{Notice, Tone};
+use crate::ui::plan::missing_key_notice;
+use crate::visitor::signed_in;
+use domain::member::Permission;
+use domain::provider::Provider;
+use leptos::prelude::*;
+use leptos_router::hooks::use_query_map;
+use policy::Policies;
+use row::Look;
+use server::{provider_key, subscription};
+
+#[component]
+pub fn KeysPage() -> impl IntoView {
+    let query = use_query_map().get_untracked();
+    let refused = Refused::current();
+    console(Section::Keys, "Keys", async move {
+        let (server, user) = signed_in()?;
+        let keys = provider_key::list(&server, &user.account_id).await?;
+        let catalogue = server.catalogue.load_full();
+        let own = provider_key::load_own(&server, &user.account_id).await?;
+        let days = provider_key::list_days(&server, &user.account_id).await?;
+        let missing = subscription::load_missing_key(&server, &user.account_id).await?;
+        let missing = missing_key_notice(missing, &user.time_zone, ("See your plan", "/plan"));
+        let may_not = user.require(Permission::ManageKeys).err().map(|denial| denial.sentence());
+        let manages = may_not.is_none();
+        // Beside its field only where the form has its fields open; else at the top.
+        let beside: &[&str] = if refused.of("save").denial().is_some() { &["secret", "label", "url"] } else { &[] };
+        let look = Look {
+            server: &server,
+            catalogue: &catalogue,
+            keys: &keys,
+            own: &own,
+            days: &days,
+            manages,
+            zone: &user.time_zone,
+            now: server.clock.now(),
+        };
+        let rows = Provider::ALL.iter().map(|&provider| look.provider_row(provider)).collect_view();
+        let sent = refused.of("policy");
+        let policies =
+            Policies { server: &server, catalogue: &catalogue, own: &own, keys: &keys, manages, refused: sent };
+        let policy = policies.section();
+        Ok(view! {
+            <div class="grid grid-cols-1 gap-10">
+                <div class="grid gap-1">
+                    <h1 class="page-title">"Keys"</h1>
+                    <p class="lede">
+                        "Your own keys of model providers. A run that uses one costs nothing here; the provider bills you, without a "
+                        "markup."
+                    </p>
+                </div>
+                {missing} {refused.notice(beside)}
+                {query.get("done").and_then(|done| said(&done)).map(|done| view! { <Notice tone=Tone::Positive title=done /> })}
+                {may_not.map(|sentence| view! { <Notice tone=Tone::Info title=sentence /> })}
+                {manages.then(|| entry::add_form(&refused))}
+                <section class="grid grid-cols-1 gap-4" aria-labelledby="providers">
+                    <h2 class="text-20 font-semibold" id="providers">
+                        "Providers"
+                    </h2>
+                    <ul class="card divide-y divide-line p-0">{rows}</ul>
+                </section>
+                {policy}
+            </div>
+        })
+    })
+}
+
+/// What happened, after a form was answered with a redirect.
+fn said(done: &str) -> Option<&'static str> {
+    match done {
+        "saved" => Some("The key is saved. Its provider's models run with it from now on."),
+        "replaced" => Some("The new key is in use. The one before is gone."),
+        "changed" => Some("The change is saved."),
+        "moved" => Some("The order is saved. The first key that works is used."),
+        "policy" => Some("The rules are saved. They count from the next run on."),
+        "deleted" => {
+            Some("The key is deleted. Its secret is erased here; end it at the provider too if it may be known.")
+        }
+        _ => None,
+    }
+}
