@@ -34,6 +34,7 @@ const CONSOLE = [
   '/plan?trial=1&to=pro',
   '/plan/change/nothing-here',
   '/tasks',
+  '/agents',
   '/credits',
   '/credits/statement',
   '/credits/statement?kind=debit&at=2026-11-24T12:00',

@@ -28,7 +28,7 @@ for (const { folder, colorScheme, viewport } of LOOKS) {
         await take(name);
       }
       await signIn(page, OWNER);
-      for (const name of ['overview', 'tasks', 'credits', 'limits', 'usage', 'keys', 'team', 'settings']) {
+      for (const name of ['overview', 'tasks', 'agents', 'credits', 'limits', 'usage', 'keys', 'team', 'settings']) {
         await page.goto(`/${name}`);
         await take(name);
       }

@@ -1,6 +1,7 @@
 //! Owns: the document around every page, and which address shows which page.
 
 use crate::asset;
+use crate::page::agents::AgentsPage;
 use crate::page::alerts::{AlertSettingsPage, AlertsPage};
 use crate::page::auto_top_up::AutoTopUpPage;
 use crate::page::bought::BoughtPage;
@@ -45,7 +46,8 @@ use leptos_router::components::{FlatRoutes, Route, Router};
 use leptos_router::path;
 
 /// The addresses that need somebody to be signed in.
-const CONSOLE: [&str; 11] = [
+const CONSOLE: [&str; 12] = [
+    "/agents",
     "/alerts",
     "/overview",
     "/tasks",
@@ -119,6 +121,7 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/overview") view=OverviewPage />
                 <Route path=path!("/tasks") view=TasksPage />
                 <Route path=path!("/tasks/:skill") view=TaskPage />
+                <Route path=path!("/agents") view=AgentsPage />
                 <Route path=path!("/runs/:id") view=RunPage />
                 <Route path=path!("/credits") view=CreditsPage />
                 <Route path=path!("/credits/auto-top-up") view=AutoTopUpPage />

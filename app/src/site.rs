@@ -3,8 +3,8 @@
 //! layer, which the binary puts around both.
 
 use crate::page::{
-    accounts, alerts, auto_top_up, confirm_email, credits, delete, explained, given, invitation, keys, limits, plan,
-    plan_change, refund, reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team,
+    accounts, agents, alerts, auto_top_up, confirm_email, credits, delete, explained, given, invitation, keys, limits,
+    plan, plan_change, refund, reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team,
     unsubscribe, verify_email, webhooks,
 };
 use crate::post::Refused;
@@ -35,6 +35,7 @@ pub fn router(server: Server) -> Router {
         .route("/accounts/switch", post(accounts::switch))
         .route("/invitation", form(invitation::submit))
         .route("/confirm-email", form(confirm_email::submit))
+        .route("/agents", form(agents::submit))
         .route("/team", form(team::submit))
         .route("/settings", form(settings::submit))
         .route("/settings/webhooks", form(webhooks::submit))

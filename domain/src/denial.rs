@@ -97,6 +97,8 @@ pub enum Denial {
     PlatformKeyRefused { provider: String },
     /// What may be paid in place of the account's own key this month is taken.
     FallbackCap { provider: String, cap: Usd, needed: Usd, left: Usd },
+    /// The plan lets no more agents run.
+    AgentLimit { plan: String, limit: u64, running: u64 },
     /// This request came from another site.
     CrossSite,
     /// The card on file was declined, or its bank wants to ask; in Stripe's words.
@@ -153,6 +155,7 @@ impl Denial {
             Denial::OwnAccountEmpty { .. } => "own_account_empty",
             Denial::PlatformKeyRefused { .. } => "platform_key_refused",
             Denial::FallbackCap { .. } => "fallback_cap",
+            Denial::AgentLimit { .. } => "agent_limit",
             Denial::CrossSite => "cross_site",
             Denial::PaymentDeclined { .. } => "payment_declined",
             Denial::NoUsableKey => "no_usable_key",
@@ -164,7 +167,10 @@ impl Denial {
     /// The HTTP status an API client gets.
     pub const fn status(&self) -> u16 {
         match self {
-            Denial::InsufficientCredit { .. } | Denial::PlanLimit { .. } | Denial::PaymentDeclined { .. } => 402,
+            Denial::InsufficientCredit { .. }
+            | Denial::PlanLimit { .. }
+            | Denial::AgentLimit { .. }
+            | Denial::PaymentDeclined { .. } => 402,
             Denial::ReservedByRunningWork { .. }
             | Denial::Throttled { .. }
             | Denial::DailyCap { .. }
@@ -229,6 +235,7 @@ impl Denial {
             | Denial::OwnAccountEmpty { .. }
             | Denial::PlatformKeyRefused { .. }
             | Denial::FallbackCap { .. }
+            | Denial::AgentLimit { .. }
             | Denial::CrossSite
             | Denial::PaymentDeclined { .. }
             | Denial::NoUsableKey
@@ -338,6 +345,11 @@ impl Denial {
                 "No {provider} key of yours works, and of the {cap} a month that may be paid instead {left} is left; this can \
                  cost up to {needed}. Nothing was charged. Mend the key, or raise the sum under Keys."
             ),
+            Denial::AgentLimit { plan, limit, running } => {
+                let agents = if *limit == 1 { "agent" } else { "agents" };
+                let run = if *running == 1 { "does" } else { "do" };
+                format!("Your {plan} plan lets {limit} {agents} run, and {running} {run}. Stop one, or upgrade.")
+            }
             Denial::CrossSite => {
                 "This request came from another site and was refused. Open the page itself.".to_owned()
             }
@@ -388,6 +400,7 @@ impl Denial {
             Denial::PlatformKeyRefused { .. } => {
                 vec![remedy("Choose another model", "/tasks"), remedy("Add a key", "/keys")]
             }
+            Denial::AgentLimit { .. } => vec![remedy("Stop an agent", "/agents"), remedy("Upgrade", "/plan")],
             Denial::AccountFrozen { .. } => vec![remedy("See what lifts it", "/credits#frozen")],
             Denial::PromptTooLong { .. }
             | Denial::PriceChanged { .. }

@@ -32,6 +32,8 @@ pub struct Entitlements {
     pub throttle: Option<Throttle>,
     pub daily_spend: DailySpend,
     pub running_agents: Option<u64>,
+    /// The agents that run.
+    pub running_agents_used: u64,
     pub sandbox_tries_a_day: Option<u64>,
     pub channels: String,
     pub log_retention_hours: u64,

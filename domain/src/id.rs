@@ -39,6 +39,8 @@ id!(
     InvitationId,
     /// A new e-mail that waits to be confirmed.
     EmailChangeId,
+    /// A program of an account that calls models under a name.
+    AgentId,
     /// One of our API keys (`tb_…`), not its secret.
     ApiKeyId,
     /// One of a user's own keys of a provider, not its secret.

@@ -4,6 +4,7 @@
 //! function. Never here: async, I/O, the clock, randomness, the environment.
 
 pub mod advice;
+pub mod agent;
 pub mod alert;
 pub mod calculator;
 pub mod catalogue;

@@ -27,6 +27,8 @@ crate::text_enum! {
         ManageKeys = "manage_keys",
         /// Make and revoke API keys.
         ManageApiKeys = "manage_api_keys",
+        /// Make, change, start, stop and delete agents.
+        ManageAgents = "manage_agents",
         /// Buy credit, change the plan, ask for refunds.
         ManageBilling = "manage_billing",
         /// Invite people, change their role, remove them.
@@ -41,7 +43,7 @@ impl Role {
     pub const fn may(self, permission: Permission) -> bool {
         match permission {
             Permission::ViewUsage => true,
-            Permission::RunTasks | Permission::ManageKeys | Permission::ManageApiKeys => {
+            Permission::RunTasks | Permission::ManageKeys | Permission::ManageApiKeys | Permission::ManageAgents => {
                 matches!(self, Role::Owner | Role::Admin | Role::Developer)
             }
             Permission::ManageBilling => matches!(self, Role::Owner | Role::Admin | Role::Billing),
@@ -77,7 +79,7 @@ impl Role {
             Role::Owner => "everything, also hand over or delete the account",
             Role::Admin => "everything but the account itself and its owners",
             Role::Billing => "sees everything, buys credit and changes the plan",
-            Role::Developer => "runs tasks, manages keys",
+            Role::Developer => "runs tasks, manages keys and agents",
             Role::Viewer => "sees everything, changes nothing",
         }
     }
@@ -91,6 +93,7 @@ impl Permission {
             Permission::RunTasks => "run tasks",
             Permission::ManageKeys => "change keys",
             Permission::ManageApiKeys => "make or revoke API keys",
+            Permission::ManageAgents => "change agents",
             Permission::ManageBilling => "buy credit or change the plan",
             Permission::ManageMembers => "invite or change members",
             Permission::ManageAccount => "change the account itself",
@@ -101,7 +104,9 @@ impl Permission {
     pub const fn who(self) -> &'static str {
         match self {
             Permission::ViewUsage => "a member",
-            Permission::RunTasks | Permission::ManageKeys | Permission::ManageApiKeys => "an owner, admin or developer",
+            Permission::RunTasks | Permission::ManageKeys | Permission::ManageApiKeys | Permission::ManageAgents => {
+                "an owner, admin or developer"
+            }
             Permission::ManageBilling => "an owner, admin or billing member",
             Permission::ManageMembers => "an owner or admin",
             Permission::ManageAccount => "an owner",
@@ -131,13 +136,13 @@ mod tests {
     use super::*;
 
     /// The matrix, as it is promised: a row for each role, a column for each permission of `Permission::ALL`.
-    const MATRIX: [(Role, [bool; 7]); 5] = [
-        //                usage  run    keys   api    billing members account
-        (Role::Owner, [true, true, true, true, true, true, true]),
-        (Role::Admin, [true, true, true, true, true, true, false]),
-        (Role::Billing, [true, false, false, false, true, false, false]),
-        (Role::Developer, [true, true, true, true, false, false, false]),
-        (Role::Viewer, [true, false, false, false, false, false, false]),
+    const MATRIX: [(Role, [bool; 8]); 5] = [
+        //                usage  run    keys   api    agents billing members account
+        (Role::Owner, [true, true, true, true, true, true, true, true]),
+        (Role::Admin, [true, true, true, true, true, true, true, false]),
+        (Role::Billing, [true, false, false, false, false, true, false, false]),
+        (Role::Developer, [true, true, true, true, true, false, false, false]),
+        (Role::Viewer, [true, false, false, false, false, false, false, false]),
     ];
 
     #[test]

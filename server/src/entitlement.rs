@@ -12,8 +12,14 @@ pub async fn load(server: &Server, account_id: &AccountId) -> Result<Entitlement
     let now = server.clock.now();
     let standing = allowance::load(server, account_id).await?;
     let (used, day) = allowance::load_counters(server, account_id, &standing.rule).await?;
-    let members: i64 = on_read!(&server.db, conn => {
-        sqlx::query_scalar("select count(*) from member where account_id = $1").bind(account_id).fetch_one(conn).await
+    let (members, agents): (i64, i64) = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select (select count(*) from member where account_id = $1),
+                    (select count(*) from agent where account_id = $1 and state = 'running')",
+        )
+        .bind(account_id)
+        .fetch_one(conn)
+        .await
     })?;
     let trial = match &standing.trial {
         None => None,
@@ -45,6 +51,7 @@ pub async fn load(server: &Server, account_id: &AccountId) -> Result<Entitlement
         throttle: Throttle::new(rule, &used, now),
         daily_spend: DailySpend::new(rule, &day, now),
         running_agents: number(plan.limits.running_agents),
+        running_agents_used: agents.max(0).unsigned_abs(),
         sandbox_tries_a_day: number(plan.limits.sandbox_tries_a_day),
         channels: plan.limits.channels.clone(),
         log_retention_hours: plan.limits.log_retention_hours,

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod advice;
+pub mod agent;
 pub mod alert;
 pub mod allowance;
 pub mod api_key;

@@ -146,12 +146,17 @@ fn facts(now: &Entitlements, catalogue: &Catalogue, zone: &str) -> impl IntoView
             format!("{slow}{a_minute} a minute after {after} runs of the period{}", next.unwrap_or_default())
         },
     );
+    let running = grouped(now.running_agents_used);
+    let agents = match now.running_agents {
+        Some(limit) => format!("{running} of {} run", grouped(limit)),
+        None => format!("{running} run, unlimited"),
+    };
     let rows = [
         ("Paid by the plan", names(&now.models_included, catalogue)),
         ("Paid from credits", names(&now.models_not_included, catalogue)),
         ("Pace", pace),
         ("Tokens of a run", grouped(now.execution_tokens)),
-        ("Running agents", number(now.running_agents)),
+        ("Running agents", agents),
         ("Sandbox tries a day", number(now.sandbox_tries_a_day)),
         ("Logs are kept", kept),
         ("Channels", now.channels.clone()),

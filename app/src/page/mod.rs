@@ -1,6 +1,7 @@
 //! The pages, one file each: what a page asks the server for, then its picture, then its form's answer.
 
 pub mod accounts;
+pub mod agents;
 pub mod alerts;
 pub mod auto_top_up;
 pub mod bought;

@@ -7,6 +7,7 @@ use leptos::prelude::*;
 pub enum Glyph {
     Overview,
     Tasks,
+    Agent,
     Usage,
     Credits,
     Plan,
@@ -28,6 +29,7 @@ impl Glyph {
         match self {
             Glyph::Overview => "M3 4h6v5H3zM11 4h6v8h-6zM3 11h6v5H3zM11 14h6v2h-6z",
             Glyph::Tasks => "M4 5h12M4 10h8M4 15h5M13.5 12.5v5l4-2.5z",
+            Glyph::Agent => "M4 7h12v9H4zM10 7V3.500M7.500 11v1.500M12.500 11v1.500",
             Glyph::Usage => "M3.5 16.5h13M5.5 16.5v-5M10 16.5v-12M14.5 16.5v-8",
             Glyph::Credits => "M3 6.5h14v9H3zM3 9.5h14M6 13h3M5 6.5 13 3l1.5 3.5",
             Glyph::Plan => "M5 3h10v14H5zM8 7h4M8 10h4M8 13h2",

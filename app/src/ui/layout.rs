@@ -17,6 +17,7 @@ use server::error::Result;
 pub enum Section {
     Overview,
     Tasks,
+    Agents,
     Usage,
     Credits,
     Plan,
@@ -28,9 +29,10 @@ pub enum Section {
 }
 
 impl Section {
-    const ALL: [Section; 8] = [
+    const ALL: [Section; 9] = [
         Section::Overview,
         Section::Tasks,
+        Section::Agents,
         Section::Usage,
         Section::Credits,
         Section::Plan,
@@ -43,6 +45,7 @@ impl Section {
         match self {
             Section::Overview => ("Overview", "/overview", Glyph::Overview),
             Section::Tasks => ("Tasks", "/tasks", Glyph::Tasks),
+            Section::Agents => ("Agents", "/agents", Glyph::Agent),
             Section::Usage => ("Usage", "/usage", Glyph::Usage),
             Section::Credits => ("Credits", "/credits", Glyph::Credits),
             Section::Plan => ("Plan", "/plan", Glyph::Plan),

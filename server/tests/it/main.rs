@@ -11,6 +11,7 @@ mod site;
 mod support;
 
 mod advice;
+mod agents;
 mod alert;
 mod api_keys;
 mod catalogue;
