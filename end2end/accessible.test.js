@@ -35,6 +35,7 @@ const CONSOLE = [
   '/plan/change/nothing-here',
   '/tasks',
   '/agents',
+  '/api-keys',
   '/credits',
   '/credits/statement',
   '/credits/statement?kind=debit&at=2026-11-24T12:00',

@@ -32,7 +32,7 @@ for (const { folder, colorScheme, viewport } of LOOKS) {
         await page.goto(`/${name}`);
         await take(name);
       }
-      for (const [name, address] of [['plan', '/plan'], ['statement', '/credits/statement'], ['auto-top-up', '/credits/auto-top-up'], ['refund', '/credits/refund'], ['explained', '/credits/explained'], ['alerts', '/alerts'], ['alert-settings', '/alerts/settings'], ['webhooks', '/settings/webhooks']]) {
+      for (const [name, address] of [['plan', '/plan'], ['api-keys', '/api-keys'], ['statement', '/credits/statement'], ['auto-top-up', '/credits/auto-top-up'], ['refund', '/credits/refund'], ['explained', '/credits/explained'], ['alerts', '/alerts'], ['alert-settings', '/alerts/settings'], ['webhooks', '/settings/webhooks']]) {
         await page.goto(address);
         await take(name);
       }

@@ -3,6 +3,7 @@
 use crate::asset;
 use crate::page::agents::AgentsPage;
 use crate::page::alerts::{AlertSettingsPage, AlertsPage};
+use crate::page::api_keys::ApiKeysPage;
 use crate::page::auto_top_up::AutoTopUpPage;
 use crate::page::bought::BoughtPage;
 use crate::page::calculator::CalculatorPage;
@@ -46,8 +47,9 @@ use leptos_router::components::{FlatRoutes, Route, Router};
 use leptos_router::path;
 
 /// The addresses that need somebody to be signed in.
-const CONSOLE: [&str; 12] = [
+const CONSOLE: [&str; 13] = [
     "/agents",
+    "/api-keys",
     "/alerts",
     "/overview",
     "/tasks",
@@ -122,6 +124,7 @@ pub fn routes() -> AnyView {
                 <Route path=path!("/tasks") view=TasksPage />
                 <Route path=path!("/tasks/:skill") view=TaskPage />
                 <Route path=path!("/agents") view=AgentsPage />
+                <Route path=path!("/api-keys") view=ApiKeysPage />
                 <Route path=path!("/runs/:id") view=RunPage />
                 <Route path=path!("/credits") view=CreditsPage />
                 <Route path=path!("/credits/auto-top-up") view=AutoTopUpPage />

@@ -3,9 +3,9 @@
 //! layer, which the binary puts around both.
 
 use crate::page::{
-    accounts, agents, alerts, auto_top_up, confirm_email, credits, delete, explained, given, invitation, keys, limits,
-    plan, plan_change, refund, reset_password, second_factor, settings, sign_in, sign_up, statement, tasks, team,
-    unsubscribe, verify_email, webhooks,
+    accounts, agents, alerts, api_keys, auto_top_up, confirm_email, credits, delete, explained, given, invitation,
+    keys, limits, plan, plan_change, refund, reset_password, second_factor, settings, sign_in, sign_up, statement,
+    tasks, team, unsubscribe, verify_email, webhooks,
 };
 use crate::post::Refused;
 use crate::visitor::{Visitor, origin};
@@ -36,6 +36,7 @@ pub fn router(server: Server) -> Router {
         .route("/invitation", form(invitation::submit))
         .route("/confirm-email", form(confirm_email::submit))
         .route("/agents", form(agents::submit))
+        .route("/api-keys", form(api_keys::submit))
         .route("/team", form(team::submit))
         .route("/settings", form(settings::submit))
         .route("/settings/webhooks", form(webhooks::submit))

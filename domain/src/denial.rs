@@ -99,6 +99,12 @@ pub enum Denial {
     FallbackCap { provider: String, cap: Usd, needed: Usd, left: Usd },
     /// The plan lets no more agents run.
     AgentLimit { plan: String, limit: u64, running: u64 },
+    /// No agent of the account has this name.
+    UnknownAgent { agent: String },
+    /// The agent is stopped, so its calls are refused.
+    AgentStopped { agent: String },
+    /// The API key belongs to one agent, and the call names another.
+    KeyOfOtherAgent { agent: String, named: String },
     /// This request came from another site.
     CrossSite,
     /// The card on file was declined, or its bank wants to ask; in Stripe's words.
@@ -156,6 +162,9 @@ impl Denial {
             Denial::PlatformKeyRefused { .. } => "platform_key_refused",
             Denial::FallbackCap { .. } => "fallback_cap",
             Denial::AgentLimit { .. } => "agent_limit",
+            Denial::UnknownAgent { .. } => "unknown_agent",
+            Denial::AgentStopped { .. } => "agent_stopped",
+            Denial::KeyOfOtherAgent { .. } => "key_of_other_agent",
             Denial::CrossSite => "cross_site",
             Denial::PaymentDeclined { .. } => "payment_declined",
             Denial::NoUsableKey => "no_usable_key",
@@ -180,10 +189,13 @@ impl Denial {
             | Denial::RoleMayNot { .. }
             | Denial::ModelNotInPlan { .. }
             | Denial::TrialNotOffered { .. }
+            | Denial::AgentStopped { .. }
+            | Denial::KeyOfOtherAgent { .. }
             | Denial::CrossSite => 403,
             Denial::UnknownModel { .. }
             | Denial::UnknownSkill { .. }
             | Denial::UnknownPack { .. }
+            | Denial::UnknownAgent { .. }
             | Denial::NotFound { .. } => 404,
             Denial::UnpricedModel { .. } | Denial::Invalid { .. } => 400,
             Denial::PromptTooLong { .. } => 413,
@@ -236,6 +248,9 @@ impl Denial {
             | Denial::PlatformKeyRefused { .. }
             | Denial::FallbackCap { .. }
             | Denial::AgentLimit { .. }
+            | Denial::UnknownAgent { .. }
+            | Denial::AgentStopped { .. }
+            | Denial::KeyOfOtherAgent { .. }
             | Denial::CrossSite
             | Denial::PaymentDeclined { .. }
             | Denial::NoUsableKey
@@ -350,6 +365,16 @@ impl Denial {
                 let run = if *running == 1 { "does" } else { "do" };
                 format!("Your {plan} plan lets {limit} {agents} run, and {running} {run}. Stop one, or upgrade.")
             }
+            Denial::UnknownAgent { agent } => format!(
+                "This account has no agent `{agent}`. Nothing was run. Add it under Agents, or leave out the header X-Tokenbank-Agent."
+            ),
+            Denial::AgentStopped { agent } => {
+                format!("The agent `{agent}` is stopped, so nothing was run. Start it under Agents.")
+            }
+            Denial::KeyOfOtherAgent { agent, named } => format!(
+                "This API key belongs to the agent `{agent}` and cannot run as `{named}`. Nothing was run. Leave out the header \
+                 X-Tokenbank-Agent, or use an API key of the whole account."
+            ),
             Denial::CrossSite => {
                 "This request came from another site and was refused. Open the page itself.".to_owned()
             }
@@ -401,6 +426,8 @@ impl Denial {
                 vec![remedy("Choose another model", "/tasks"), remedy("Add a key", "/keys")]
             }
             Denial::AgentLimit { .. } => vec![remedy("Stop an agent", "/agents"), remedy("Upgrade", "/plan")],
+            Denial::UnknownAgent { .. } | Denial::AgentStopped { .. } => vec![remedy("See your agents", "/agents")],
+            Denial::KeyOfOtherAgent { .. } => vec![remedy("See your API keys", "/api-keys")],
             Denial::AccountFrozen { .. } => vec![remedy("See what lifts it", "/credits#frozen")],
             Denial::PromptTooLong { .. }
             | Denial::PriceChanged { .. }

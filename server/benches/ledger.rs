@@ -190,6 +190,7 @@ async fn hold_and_capture(ledger: &Ledger, clock: &Clock, account_id: &AccountId
         started: Started {
             user_id: None,
             api_key_id: None,
+            agent_id: None,
             skill_id: None,
             model_id: ModelId::new("benchmark"),
             title: "Benchmark".to_owned(),

@@ -4,13 +4,15 @@
 //! and within 10 seconds on others; so is the key of one who is no member any more.
 
 use crate::account::{Permission, Role, User};
+use crate::agent::Runner;
 use crate::clock::Clock;
 use crate::db::Tx;
 use crate::error::Result;
-use crate::{Server, on_read, on_tx};
+use crate::{Server, member, on_read, on_tx};
 use domain::denial::Denial;
-use domain::id::{AccountId, ApiKeyId, PlanId, UserId};
+use domain::id::{AccountId, AgentId, ApiKeyId, PlanId, UserId};
 use domain::member::Standing;
+use domain::money::Usd;
 use domain::time::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,9 @@ pub struct ApiKey {
     pub account_id: AccountId,
     pub user_id: UserId,
     pub name: String,
+    /// The agent that it belongs to; `None` for the whole account's.
+    pub agent_id: Option<AgentId>,
+    pub agent_name: Option<String>,
     /// `tb_…AbCd`.
     pub hint: String,
     pub created_at: Timestamp,
@@ -60,6 +65,19 @@ pub struct ApiCaller {
     #[sqlx(try_from = "String")]
     pub role: Role,
     pub account_name: String,
+    /// The agent that the key belongs to.
+    #[sqlx(skip)]
+    pub agent: Option<Runner>,
+}
+
+#[derive(sqlx::FromRow)]
+struct CallerRow {
+    #[sqlx(flatten)]
+    caller: ApiCaller,
+    agent_id: Option<AgentId>,
+    agent_name: Option<String>,
+    agent_state: Option<String>,
+    run_cap_nanos: Option<Usd>,
 }
 
 impl ApiCaller {
@@ -72,24 +90,41 @@ impl ApiCaller {
 /// Makes a key for the account that the user looks at. The secret is returned here and never again. The key may do what
 /// its maker's role may do, and nothing once they are no member any more.
 pub async fn create(server: &Server, user: &User, name: &str) -> Result<(ApiKey, SecretString)> {
+    create_for(server, user, name, None).await
+}
+
+/// [`create`] for an agent: every call with the key is that agent's. Denied with `NotFound` when there is no such agent.
+pub async fn create_for(
+    server: &Server,
+    user: &User,
+    name: &str,
+    agent_id: Option<&AgentId>,
+) -> Result<(ApiKey, SecretString)> {
     let name = checked_name(name)?;
     user.require(Permission::ManageApiKeys)?;
     let secret = format!("{PREFIX}{}", server.clock.new_secret());
-    let key = ApiKey {
+    let mut key = ApiKey {
         api_key_id: ApiKeyId::new(server.clock.new_id()),
         account_id: user.account_id.clone(),
         user_id: user.user_id.clone(),
         name,
+        agent_id: agent_id.cloned(),
+        agent_name: None,
         hint: hint(&secret),
         created_at: server.clock.now(),
         revoked_at: None,
     };
 
     let mut tx = server.db.begin().await?;
+    if let Some(agent_id) = agent_id {
+        // Whoever deletes the agent ends its keys under the same lock.
+        member::lock(&mut tx, &user.account_id).await?;
+        key.agent_name = Some(load_agent_name(&mut tx, user, agent_id).await?);
+    }
     let inserted = on_tx!(&mut tx, conn => {
         sqlx::query(
-            "insert into api_key (api_key_id, account_id, user_id, name, key_hash, hint, created_at)
-             select $1, $2, $3, $4, $5, $6, $7
+            "insert into api_key (api_key_id, account_id, user_id, name, key_hash, hint, created_at, agent_id)
+             select $1, $2, $3, $4, $5, $6, $7, $9
              where  (select count(*) from api_key where account_id = $2 and revoked_at is null) < $8",
         )
         .bind(&key.api_key_id)
@@ -100,6 +135,7 @@ pub async fn create(server: &Server, user: &User, name: &str) -> Result<(ApiKey,
         .bind(&key.hint)
         .bind(key.created_at)
         .bind(MOST_KEYS)
+        .bind(agent_id)
         .execute(conn)
         .await
         .map(|done| done.rows_affected())
@@ -113,14 +149,27 @@ pub async fn create(server: &Server, user: &User, name: &str) -> Result<(ApiKey,
     Ok((key, SecretString::from(secret)))
 }
 
+async fn load_agent_name(tx: &mut Tx, user: &User, agent_id: &AgentId) -> Result<String> {
+    let name: Option<String> = on_tx!(tx, conn => {
+        sqlx::query_scalar("select name from agent where agent_id = $1 and account_id = $2 and deleted_at is null")
+            .bind(agent_id)
+            .bind(&user.account_id)
+            .fetch_optional(conn)
+            .await
+    })?;
+    name.ok_or_else(|| Denial::NotFound { what: "agent".to_owned() }.into())
+}
+
 /// The account's keys, newest first, revoked ones included; at most 200.
 pub async fn list(server: &Server, account_id: &AccountId) -> Result<Vec<ApiKey>> {
     let keys = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select api_key_id, account_id, user_id, name, hint, created_at, revoked_at
-             from   api_key
-             where  account_id = $1
-             order  by api_key_id desc
+            "select k.api_key_id, k.account_id, k.user_id, k.name, k.agent_id, g.name as agent_name, k.hint, k.created_at,
+                    k.revoked_at
+             from   api_key k
+             left join agent g on g.agent_id = k.agent_id
+             where  k.account_id = $1
+             order  by k.api_key_id desc
              limit  $2",
         )
         .bind(account_id)
@@ -181,6 +230,23 @@ pub(crate) async fn revoke_of(
     })?)
 }
 
+/// Ends the agent's keys within the caller's transaction. After its commit, pass what is returned to
+/// [`Callers::forget_all`].
+pub(crate) async fn revoke_of_agent(tx: &mut Tx, clock: &Clock, agent_id: &AgentId) -> Result<Vec<ApiKeyId>> {
+    Ok(on_tx!(tx, conn => {
+        sqlx::query_scalar(
+            "update api_key
+             set    revoked_at = $1
+             where  agent_id = $2 and revoked_at is null
+             returning api_key_id",
+        )
+        .bind(clock.now())
+        .bind(agent_id)
+        .fetch_all(conn)
+        .await
+    })?)
+}
+
 /// Who calls with this key (`tb_…`, without `Bearer`), or `NotSignedIn`. Known callers cost no query for 10 seconds.
 pub async fn authenticate(server: &Server, key: &str) -> Result<ApiCaller> {
     if key.len() != KEY_LENGTH || !key.starts_with(PREFIX) {
@@ -192,27 +258,41 @@ pub async fn authenticate(server: &Server, key: &str) -> Result<ApiCaller> {
     }
 
     let generation = server.api_callers.generation();
-    let caller: Option<ApiCaller> = on_read!(&server.db, conn => {
+    let row: Option<CallerRow> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select k.api_key_id, k.account_id, k.user_id, a.plan_id, m.role, a.name as account_name
+            "select k.api_key_id, k.account_id, k.user_id, a.plan_id, m.role, a.name as account_name,
+                    g.agent_id, g.name as agent_name, g.state as agent_state, g.run_cap_nanos
              from   api_key k
              join   account a on a.account_id = k.account_id
              join   member m on m.account_id = k.account_id and m.user_id = k.user_id
+             left join agent g on g.agent_id = k.agent_id
              where  k.key_hash = $1 and k.revoked_at is null",
         )
         .bind(hex::encode(digest))
         .fetch_optional(conn)
         .await
     })?;
-    let caller = caller.ok_or(Denial::NotSignedIn)?;
+    let caller = row.ok_or(Denial::NotSignedIn)?.into_caller()?;
     server.api_callers.remember(&server.clock, digest, &caller, generation);
     Ok(caller)
+}
+
+impl CallerRow {
+    fn into_caller(self) -> Result<ApiCaller> {
+        let agent = match (self.agent_id, self.agent_name, self.agent_state) {
+            (Some(agent_id), Some(name), Some(state)) => {
+                Some(Runner { agent_id, name, state: state.parse()?, run_cap: self.run_cap_nanos })
+            }
+            _ => None,
+        };
+        Ok(ApiCaller { agent, ..self.caller })
+    }
 }
 
 /// Callers seen in the last seconds, by the SHA-256 of their key. Bounded; only keys that exist come in.
 pub struct Callers {
     shards: [Mutex<HashMap<[u8; 32], Seen>>; SHARDS],
-    /// Counts revocations: a caller read before one is not remembered after it.
+    /// Counts what was revoked or changed: a caller read before is not remembered after it.
     revocations: AtomicU64,
 }
 
@@ -263,16 +343,25 @@ impl Callers {
         }
     }
 
+    /// Forgets the callers that are an agent which was changed.
+    pub(crate) fn forget_agent(&self, agent_id: &AgentId) {
+        self.forget_if(|caller| caller.agent.as_ref().is_some_and(|agent| agent.agent_id == *agent_id));
+    }
+
     fn forget(&self, api_key_id: &ApiKeyId) {
         self.forget_all(std::slice::from_ref(api_key_id));
     }
 
     /// Forgets callers whose keys were revoked.
     pub(crate) fn forget_all(&self, api_key_ids: &[ApiKeyId]) {
+        self.forget_if(|caller| api_key_ids.contains(&caller.api_key_id));
+    }
+
+    fn forget_if(&self, is_gone: impl Fn(&ApiCaller) -> bool) {
         self.revocations.fetch_add(1, Ordering::SeqCst);
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.retain(|_, seen| !api_key_ids.contains(&seen.caller.api_key_id));
+            shard.retain(|_, seen| !is_gone(&seen.caller));
         }
     }
 }

@@ -161,6 +161,7 @@ async fn run(server: &Server, user: &User, dice: &mut Dice) -> Result<()> {
     let started = Started {
         user_id: Some(user.user_id.clone()),
         api_key_id: None,
+        agent_id: None,
         skill_id: Some(skill.id.clone()),
         model_id: model.id.clone(),
         title: catalogue.run_title(Some(&skill.id), &model.id),

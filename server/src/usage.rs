@@ -8,7 +8,7 @@ use crate::execution::{Run, load_run};
 use crate::on_read;
 use domain::execution::ExecutionState;
 use domain::funding::FundingSource;
-use domain::id::{AccountId, ExecutionId, ModelId, SkillId};
+use domain::id::{AccountId, AgentId, ExecutionId, ModelId, SkillId};
 use domain::money::Usd;
 use domain::quote::History;
 use domain::time::Timestamp;
@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutionRow {
     pub execution_id: ExecutionId,
+    /// The agent that made it, if one did, and its name, also after it was deleted.
+    pub agent_id: Option<AgentId>,
+    pub agent_name: Option<String>,
     pub skill_id: Option<SkillId>,
     pub model_id: ModelId,
     pub state: ExecutionState,
@@ -43,6 +46,7 @@ pub struct ExecutionRow {
 pub struct Filter {
     pub model: Option<ModelId>,
     pub skill: Option<SkillId>,
+    pub agent: Option<AgentId>,
     pub state: Option<ExecutionState>,
 }
 
@@ -77,6 +81,8 @@ pub struct Day {
 #[derive(sqlx::FromRow)]
 struct Row {
     execution_id: ExecutionId,
+    agent_id: Option<AgentId>,
+    agent_name: Option<String>,
     skill_id: Option<SkillId>,
     model_id: ModelId,
     state: String,
@@ -101,17 +107,19 @@ pub async fn list_executions(
     limit: i64,
 ) -> Result<Vec<ExecutionRow>> {
     let rows: Vec<Row> = on_read!(&server.db, pool => sqlx::query_as(
-        "select execution_id, skill_id, model_id, state, source,
-                input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens as input_tokens,
-                output_tokens + reasoning_tokens as output_tokens,
-                usage_estimated, cost_nanos, charge_nanos, quote_likely_nanos, note, started_at, ended_at
-           from execution
-          where account_id = $1
-            and ($2 is null or execution_id < $2)
-            and ($3 is null or model_id = $3)
-            and ($4 is null or skill_id = $4)
-            and ($5 is null or state = $5)
-          order by execution_id desc
+        "select e.execution_id, e.agent_id, g.name as agent_name, e.skill_id, e.model_id, e.state, e.source,
+                e.input_tokens + e.cache_read_tokens + e.cache_write_5m_tokens + e.cache_write_1h_tokens as input_tokens,
+                e.output_tokens + e.reasoning_tokens as output_tokens,
+                e.usage_estimated, e.cost_nanos, e.charge_nanos, e.quote_likely_nanos, e.note, e.started_at, e.ended_at
+           from execution e
+           left join agent g on g.agent_id = e.agent_id
+          where e.account_id = $1
+            and ($2 is null or e.execution_id < $2)
+            and ($3 is null or e.model_id = $3)
+            and ($4 is null or e.skill_id = $4)
+            and ($5 is null or e.state = $5)
+            and ($7 is null or e.agent_id = $7)
+          order by e.execution_id desc
           limit $6",
     )
     .bind(account_id)
@@ -120,6 +128,7 @@ pub async fn list_executions(
     .bind(&filter.skill)
     .bind(filter.state.map(ExecutionState::as_str))
     .bind(limit.clamp(1, 500))
+    .bind(&filter.agent)
     .fetch_all(pool)
     .await)?;
     rows.into_iter().map(ExecutionRow::try_from).collect()
@@ -134,6 +143,8 @@ impl TryFrom<Row> for ExecutionRow {
             state: row.state.parse().map_err(bad)?,
             source: row.source.parse().map_err(bad)?,
             execution_id: row.execution_id,
+            agent_id: row.agent_id,
+            agent_name: row.agent_name,
             skill_id: row.skill_id,
             model_id: row.model_id,
             input_tokens: count(row.input_tokens),

@@ -96,7 +96,12 @@ pub async fn create_admin(settings: Settings, email: &str) -> Result<Outcome, Pr
     Ok(Outcome::Done)
 }
 
-pub async fn create_api_key(settings: &Settings, email: &str, name: &str) -> Result<Outcome, Problem> {
+pub async fn create_api_key(
+    settings: &Settings,
+    email: &str,
+    name: &str,
+    agent: Option<&str>,
+) -> Result<Outcome, Problem> {
     let server = open(settings).await?;
     let address = Email::parse(email).map_err(|denial| Problem::Usage(denial.sentence()))?;
     let user = match server::account::load_user_id(&server, &address).await? {
@@ -106,7 +111,15 @@ pub async fn create_api_key(settings: &Settings, email: &str, name: &str) -> Res
     let Some(user) = user else {
         return Err(Problem::Failed(format!("no user has the e-mail {email}")));
     };
-    let (_, secret) = server::api_key::create(&server, &user, name).await?;
+    let agent_id = match agent {
+        None => None,
+        Some(name) => {
+            let agents = server::agent::list(&server, &user.account_id).await?;
+            let found = agents.into_iter().find(|agent| agent.name == name);
+            Some(found.ok_or_else(|| Problem::Failed(format!("{email} has no agent `{name}`")))?.agent_id)
+        }
+    };
+    let (_, secret) = server::api_key::create_for(&server, &user, name, agent_id.as_ref()).await?;
     say(secret.expose_secret());
     Ok(Outcome::Done)
 }

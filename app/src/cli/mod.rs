@@ -133,6 +133,9 @@ enum ApiKeyCommand {
         /// What it is for, shown in the list of keys.
         #[arg(long)]
         name: String,
+        /// The name of the agent that it belongs to; without it, it is the whole account's.
+        #[arg(long)]
+        agent: Option<String>,
         #[command(flatten)]
         settings: Box<Settings>,
     },
@@ -202,8 +205,8 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Stripe(StripeCommand::Sync { dry_run, settings }) => manage::sync_stripe(*settings, dry_run).await,
             Command::Stripe(StripeCommand::ReplayUsage { settings }) => manage::replay_usage(&settings).await,
             Command::Admin(AdminCommand::Create { email, settings }) => manage::create_admin(*settings, &email).await,
-            Command::ApiKey(ApiKeyCommand::Create { email, name, settings }) => {
-                manage::create_api_key(&settings, &email, &name).await
+            Command::ApiKey(ApiKeyCommand::Create { email, name, agent, settings }) => {
+                manage::create_api_key(&settings, &email, &name, agent.as_deref()).await
             }
             Command::Vault(VaultCommand::Rotate { new_key, settings }) => vault::rotate(*settings, new_key).await,
             Command::Trial(TrialCommand::Appeals { settings }) => manage::list_appeals(&settings).await,

@@ -41,6 +41,12 @@ pub fn AgentsPage() -> impl IntoView {
                 <div class="grid gap-1">
                     <h1 class="page-title">"Agents"</h1>
                     <p class="lede">{running_line(&now)}</p>
+                    <p class="text-13">
+                        "An API key can belong to an agent; with one of the whole account, each call names its agent by the header "
+                        <code>"X-Tokenbank-Agent"</code> ". " <a class="underline" href="/api-keys">
+                            "See the API keys"
+                        </a>
+                    </p>
                 </div>
                 {refused.notice(beside)}
                 {query.get("done").and_then(|done| said(&done)).map(|done| view! { <Notice tone=Tone::Positive title=done /> })}
@@ -127,10 +133,19 @@ fn row(agent: &Agent, manages: bool, zone: &str, refused: &Refused) -> AnyView {
         AgentState::Running => ("state state-positive", "Running"),
         AgentState::Stopped => ("state", "Stopped"),
     };
+    let usage = format!("/usage?agent={}#runs", agent.agent_id);
+    let keys = counted(agent.api_keys, "API key", "API keys");
     let cap = agent.run_cap.map(|cap| view! { " · at most " <Money amount=cap /> " a run" });
     let zone = zone.to_owned();
     let last = match agent.last_run_at {
-        Some(at) => view! { "Last run " <When at=at zone=zone /> }.into_any(),
+        Some(at) => view! {
+            <a class="underline" href=usage aria-label=format!("Runs of {}", agent.name)>
+                "Last run"
+            </a>
+            " "
+            <When at=at zone=zone />
+        }
+        .into_any(),
         None => view! { "Nothing ran yet" }.into_any(),
     };
     view! {
@@ -143,7 +158,7 @@ fn row(agent: &Agent, manages: bool, zone: &str, refused: &Refused) -> AnyView {
                     <span class=tone>{state}</span>
                     <span class="text-ink-muted">{cap}</span>
                 </p>
-                <p class="text-13 text-ink-muted">{last}</p>
+                <p class="text-13 text-ink-muted">{keys} " · " {last}</p>
             </div>
             {manages
                 .then(|| view! { <div class="flex flex-wrap items-start gap-2">{switch(agent)} {more(agent, refused)}</div> })}
@@ -244,7 +259,16 @@ fn depends(agent: &Agent) -> Vec<String> {
     if agent.state == AgentState::Running {
         lines.push("It runs now; a run that is on its way ends by itself.".to_owned());
     }
+    if agent.api_keys > 0 {
+        let keys = counted(agent.api_keys, "API key", "API keys");
+        let ends = if agent.api_keys == 1 { "ends" } else { "end" };
+        lines.push(format!("Its {keys} {ends} at once: programs that use one are refused."));
+    }
     lines
+}
+
+fn counted(number: i64, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
 }
 
 /// `0.05`, as a field writes it.

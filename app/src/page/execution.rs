@@ -17,6 +17,7 @@ use domain::rate::ModelRate;
 use domain::time::Timestamp;
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
+use server::agent::load_name;
 use server::execution::{Run, RunState, load_run};
 
 #[component]
@@ -33,9 +34,13 @@ pub fn ExecutionPage() -> impl IntoView {
             catalogue.model(&run.model_id).ok().and_then(|model| rates.of_version(model, &run.rate_version)).cloned();
         let task = task_name(&catalogue, run.skill_id.as_ref());
         let model = model_name(&catalogue, &run.model_id);
+        let agent = match &run.agent_id {
+            Some(agent_id) => load_name(&server, &user.account_id, agent_id).await?,
+            None => None,
+        };
         let body = match End::of(&run) {
             None => running(&run).into_any(),
-            Some(end) => ended(&run, end, rate, &user.time_zone).into_any(),
+            Some(end) => ended((&run, agent), end, rate, &user.time_zone).into_any(),
         };
         Ok(view! {
             <div class="grid max-w-3xl gap-8">
@@ -96,7 +101,7 @@ pub fn calculation_of(run: &Run, rate: Option<ModelRate>) -> Option<AnyView> {
     Some(calculation(run, &end, rate).into_any())
 }
 
-fn ended(run: &Run, end: End, rate: Option<ModelRate>, zone: &str) -> impl IntoView + use<> {
+fn ended((run, agent): (&Run, Option<String>), end: End, rate: Option<ModelRate>, zone: &str) -> impl IntoView + use<> {
     let quoted = run.quoted;
     let actual = if run.source.takes_credit() { end.charge } else { run.cost };
     let note_tone = match end.state {
@@ -127,7 +132,7 @@ fn ended(run: &Run, end: End, rate: Option<ModelRate>, zone: &str) -> impl IntoV
             </p>
         </section>
         {end.note.clone().map(|note| view! { <Notice tone=note_tone title=note /> })}
-        {particulars(run, &end, zone)}
+        {particulars((run, agent), &end, zone)}
         {calculation(run, &end, rate)}
         {output
             .map(|output| {
@@ -145,12 +150,23 @@ fn ended(run: &Run, end: End, rate: Option<ModelRate>, zone: &str) -> impl IntoV
     }
 }
 
-fn particulars(run: &Run, end: &End, zone: &str) -> impl IntoView + use<> {
+fn particulars((run, agent): (&Run, Option<String>), end: &End, zone: &str) -> impl IntoView + use<> {
     let took = end.ended_at.seconds().saturating_sub(run.started_at.seconds());
     view! {
         <dl class="card pair-list">
             <dt>"Paid from"</dt>
             <dd>{run.source.words()}</dd>
+            {agent
+                .map(|name| {
+                    view! {
+                        <dt>"Agent"</dt>
+                        <dd class="min-w-0">
+                            <span class="clip" title=name.clone()>
+                                {name.clone()}
+                            </span>
+                        </dd>
+                    }
+                })}
             <dt>"Started"</dt>
             <dd>
                 <When at=run.started_at zone=zone.to_owned() />

@@ -12,9 +12,10 @@ use crate::visitor::signed_in;
 use domain::catalogue::Catalogue;
 use domain::execution::ExecutionState;
 use domain::funding::FundingSource;
-use domain::id::{ExecutionId, ModelId, SkillId};
+use domain::id::{AgentId, ExecutionId, ModelId, SkillId};
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
+use server::agent::load_name;
 use server::usage::{ExecutionRow, Filter, MonthSummary, list_executions, load_month};
 
 /// Runs on one page.
@@ -28,6 +29,7 @@ pub fn UsagePage() -> impl IntoView {
         let filter = Filter {
             model: query.get("model").map(ModelId::new),
             skill: query.get("skill").map(SkillId::new),
+            agent: query.get("agent").map(AgentId::new),
             state: query.get("state").and_then(|state| state.parse().ok()),
         };
         let before = query.get("before").map(ExecutionId::new);
@@ -38,6 +40,10 @@ pub fn UsagePage() -> impl IntoView {
         let is_first_page = before.is_none();
         let refused = refused_runs::notice(&server, &user.account_id, &user.time_zone).await?;
         let is_filtered = filter != Filter::default();
+        let agent = match &filter.agent {
+            Some(agent_id) => load_name(&server, &user.account_id, agent_id).await?,
+            None => None,
+        };
 
         Ok(view! {
             <div class="grid gap-10">
@@ -49,7 +55,7 @@ pub fn UsagePage() -> impl IntoView {
                     <h2 class="text-20 font-semibold" id="runs">
                         "Runs"
                     </h2>
-                    {filters(&filter, &catalogue)}
+                    {filters(&filter, agent, &catalogue)}
                     {if rows.is_empty() {
                         no_rows(is_filtered, is_first_page).into_any()
                     } else {
@@ -80,6 +86,7 @@ fn address(filter: &Filter, before: Option<&ExecutionId>) -> String {
         filter.state.map(|state| format!("state={state}")),
         filter.skill.as_ref().map(|skill| format!("skill={skill}")),
         filter.model.as_ref().map(|model| format!("model={model}")),
+        filter.agent.as_ref().map(|agent| format!("agent={agent}")),
         before.map(|before| format!("before={before}")),
     ]
     .into_iter()
@@ -156,8 +163,8 @@ fn runs_text(count: u64) -> String {
     if count == 1 { "1 run".to_owned() } else { format!("{} runs", grouped(count)) }
 }
 
-/// Chips for what is in the URL: how runs ended, which task; a model is chosen from a row and taken off here.
-fn filters(chosen: &Filter, catalogue: &Catalogue) -> impl IntoView + use<> {
+/// Chips for what is in the URL: how runs ended, which task; a model or an agent is chosen from a row and taken off here.
+fn filters(chosen: &Filter, agent: Option<String>, catalogue: &Catalogue) -> impl IntoView + use<> {
     let with_state = |state| address(&Filter { state, ..chosen.clone() }, None);
     let with_skill = |skill| address(&Filter { skill, ..chosen.clone() }, None);
     let mut states = vec![("All".to_owned(), with_state(None), chosen.state.is_none())];
@@ -174,11 +181,16 @@ fn filters(chosen: &Filter, catalogue: &Catalogue) -> impl IntoView + use<> {
         let every = address(&Filter { model: None, ..chosen.clone() }, None);
         vec![("All".to_owned(), every, false), (model_name(catalogue, model), address(chosen, None), true)]
     });
+    let agent = agent.map(|name| {
+        let every = address(&Filter { agent: None, ..chosen.clone() }, None);
+        vec![("All".to_owned(), every, false), (name, address(chosen, None), true)]
+    });
     view! {
         <div class="grid gap-2">
             <Chips label="Ended" chips=states />
             <Chips label="Task" chips=skills />
             {model.map(|chips| view! { <Chips label="Model" chips=chips /> })}
+            {agent.map(|chips| view! { <Chips label="Agent" chips=chips /> })}
         </div>
     }
 }
@@ -191,6 +203,14 @@ pub fn runs_table(rows: Vec<ExecutionRow>, catalogue: &Catalogue, zone: &str) ->
             let task = task_name(catalogue, row.skill_id.as_ref());
             let model = model_name(catalogue, &row.model_id);
             let title = task.clone();
+            let agent = row.agent_id.clone().zip(row.agent_name.clone()).map(|(agent_id, name)| {
+                let by_agent = address(&Filter { agent: Some(agent_id), ..Filter::default() }, None);
+                view! {
+                    <a class="clip text-13 text-ink-muted hover:underline" href=by_agent title=name.clone()>
+                        {name.clone()}
+                    </a>
+                }
+            });
             let by_model = address(&Filter { model: Some(row.model_id.clone()), ..Filter::default() }, None);
             view! {
                 <tr>
@@ -201,6 +221,7 @@ pub fn runs_table(rows: Vec<ExecutionRow>, catalogue: &Catalogue, zone: &str) ->
                         <a class="row-link clip" href=format!("/usage/{}", row.execution_id) title=title>
                             {task}
                         </a>
+                        {agent}
                     </td>
                     <td>
                         <a class="whitespace-nowrap text-ink-muted hover:underline" href=by_model>

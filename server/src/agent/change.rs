@@ -4,7 +4,7 @@ use super::MOST_AGENTS;
 use crate::account::{Permission, User};
 use crate::db::{Tx, breaks_unique};
 use crate::error::{Error, Result};
-use crate::{Server, allowance, member, on_tx};
+use crate::{Server, allowance, api_key, member, on_tx};
 use domain::agent::{AgentState, checked_name, may_start, read_cap};
 use domain::denial::Denial;
 use domain::id::{AccountId, AgentId};
@@ -82,7 +82,9 @@ pub async fn change(server: &Server, user: &User, agent_id: &AgentId, name: &str
     if changed == 0 {
         return Err(not_found().into());
     }
-    tx.commit().await
+    tx.commit().await?;
+    server.api_callers.forget_agent(agent_id);
+    Ok(())
 }
 
 /// Starts or stops an agent; repeating it changes nothing. A run that goes on when its agent is stopped ends by itself.
@@ -116,14 +118,17 @@ pub async fn set_state(server: &Server, user: &User, agent_id: &AgentId, state: 
             .map(drop)
     })?;
     tx.commit().await?;
+    server.api_callers.forget_agent(agent_id);
     tracing::info!(%agent_id, user_id = %user.user_id, %state, "an agent was started or stopped");
     Ok(())
 }
 
-/// Deletes an agent, and the rules for its keys. Its runs stay, under its name. Denials: `RoleMayNot`, `NotFound`.
+/// Deletes an agent: its API keys end, and its rules for whose key pays go. A provider key that was for it alone is for
+/// nobody then, rather than for everybody. Its runs stay, under its name. Denials: `RoleMayNot`, `NotFound`.
 pub async fn delete(server: &Server, user: &User, agent_id: &AgentId) -> Result<()> {
     user.require(Permission::ManageAgents)?;
     let mut tx = server.db.begin().await?;
+    member::lock(&mut tx, &user.account_id).await?;
     let deleted = on_tx!(&mut tx, conn => {
         sqlx::query(
             "update agent
@@ -143,7 +148,9 @@ pub async fn delete(server: &Server, user: &User, agent_id: &AgentId) -> Result<
     on_tx!(&mut tx, conn => {
         sqlx::query("delete from agent_key_policy where agent_id = $1").bind(agent_id).execute(conn).await.map(drop)
     })?;
+    let keys = api_key::revoke_of_agent(&mut tx, &server.clock, agent_id).await?;
     tx.commit().await?;
+    server.api_callers.forget_all(&keys);
     tracing::info!(%agent_id, user_id = %user.user_id, "an agent was deleted");
     Ok(())
 }

@@ -3,8 +3,10 @@
 //! Invariant: who starts an agent is counted under the account's lock, so no more run than the plan lets; what was changed
 //! counts at once on this node and within 10 seconds on others.
 
+mod acting;
 mod change;
 
+pub use acting::{Runner, acting, load_name};
 pub use change::{NewAgent, change, create, delete, set_state};
 
 use crate::error::Result;

@@ -7,7 +7,7 @@ use crate::ledger::Started;
 use crate::on_read;
 use domain::execution::{ExecutionState, TokenUsage};
 use domain::funding::FundingSource;
-use domain::id::{AccountId, ExecutionId, ModelId, SkillId};
+use domain::id::{AccountId, AgentId, ExecutionId, ModelId, SkillId};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub struct Run {
     pub execution_id: ExecutionId,
     pub account_id: AccountId,
+    /// The agent that made it, if one did.
+    pub agent_id: Option<AgentId>,
     pub skill_id: Option<SkillId>,
     pub model_id: ModelId,
     pub source: FundingSource,
@@ -68,6 +70,7 @@ impl Run {
         Run {
             execution_id,
             account_id,
+            agent_id: started.agent_id.clone(),
             skill_id: started.skill_id.clone(),
             model_id: started.model_id.clone(),
             source: started.source,
@@ -115,6 +118,7 @@ pub async fn load_run(server: &Server, account_id: &AccountId, execution_id: &Ex
 
 #[derive(sqlx::FromRow)]
 struct Row {
+    agent_id: Option<AgentId>,
     skill_id: Option<SkillId>,
     model_id: ModelId,
     state: String,
@@ -142,7 +146,7 @@ struct Row {
 
 async fn load_ended(server: &Server, account_id: &AccountId, execution_id: &ExecutionId) -> Result<Option<Run>> {
     let row: Option<Row> = on_read!(&server.db, pool => sqlx::query_as(
-        "select skill_id, model_id, state, source, rate_version,
+        "select agent_id, skill_id, model_id, state, source, rate_version,
                 input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
                 output_tokens, reasoning_tokens, usage_estimated, cost_nanos, charge_nanos,
                 quote_likely_nanos, quote_p50_nanos, quote_p90_nanos, quote_ceiling_nanos,
@@ -159,6 +163,7 @@ async fn load_ended(server: &Server, account_id: &AccountId, execution_id: &Exec
     Ok(Some(Run {
         execution_id: execution_id.clone(),
         account_id: account_id.clone(),
+        agent_id: row.agent_id,
         skill_id: row.skill_id,
         model_id: row.model_id,
         source: row.source.parse()?,

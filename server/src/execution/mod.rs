@@ -20,6 +20,7 @@ pub use run::{Answer, Whole};
 pub use start::{Call, quote_call, start, start_call};
 
 use crate::account::User;
+use crate::agent::Runner;
 use crate::api_key::ApiCaller;
 
 use domain::funding::FundingSource;
@@ -47,16 +48,20 @@ pub struct Who {
     pub account_id: AccountId,
     pub user_id: UserId,
     pub api_key_id: Option<ApiKeyId>,
+    /// The agent that makes the call, if one does.
+    pub agent: Option<Runner>,
+}
+
+impl Who {
+    /// Who calls, as the agent that [`crate::agent::acting`] let through.
+    pub fn calling(caller: ApiCaller, agent: Option<Runner>) -> Who {
+        let ApiCaller { account_id, user_id, api_key_id, .. } = caller;
+        Who { account_id, user_id, api_key_id: Some(api_key_id), agent }
+    }
 }
 
 impl From<&User> for Who {
     fn from(user: &User) -> Who {
-        Who { account_id: user.account_id.clone(), user_id: user.user_id.clone(), api_key_id: None }
-    }
-}
-
-impl From<ApiCaller> for Who {
-    fn from(caller: ApiCaller) -> Who {
-        Who { account_id: caller.account_id, user_id: caller.user_id, api_key_id: Some(caller.api_key_id) }
+        Who { account_id: user.account_id.clone(), user_id: user.user_id.clone(), api_key_id: None, agent: None }
     }
 }

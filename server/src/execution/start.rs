@@ -222,6 +222,7 @@ impl Decided {
         let started = Started {
             user_id: Some(who.user_id.clone()),
             api_key_id: who.api_key_id.clone(),
+            agent_id: who.agent.as_ref().map(|agent| agent.agent_id.clone()),
             title: server.catalogue.load().run_title(skill_id.as_ref(), &quote.model),
             skill_id,
             model_id: quote.model.clone(),

@@ -2,7 +2,7 @@
 //! Does not own: any of the answers; each is one call of this crate. Errors are said in OpenAI's shape.
 
 use super::dialect::{error_response, json_response};
-use super::gateway::{ReadBody, caller, whole};
+use super::gateway::{ReadBody, caller, caller_as, whole};
 use crate::allowance::load_purses;
 use crate::error::Result;
 use crate::execution::quote_call;
@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::denial::Denial;
 use domain::funding::choose;
-use domain::id::{ExecutionId, ModelId, SkillId};
+use domain::id::{AgentId, ExecutionId, ModelId, SkillId};
 use domain::quote::Quote;
 use domain::route::offered;
 use domain::time::Timestamp;
@@ -61,7 +61,7 @@ pub async fn models(State(server): State<Server>, headers: HeaderMap) -> Respons
 /// `POST /v1/estimate`: what a chat or messages body would cost, without running it.
 pub async fn estimate(State(server): State<Server>, headers: HeaderMap, body: ReadBody) -> Response {
     answer(&server, async {
-        let who = caller(&server, &headers).await?;
+        let who = caller_as(&server, &headers).await?;
         let (quote, alternatives) = quote_call(&server, &whole(&server, body)?)?;
         let mut estimate = quote_json(&quote);
         let catalogue = server.catalogue.load();
@@ -139,10 +139,11 @@ pub struct UsageQuery {
     limit: Option<i64>,
     model: Option<String>,
     skill: Option<String>,
+    agent: Option<String>,
     state: Option<String>,
 }
 
-/// `GET /v1/usage?before=&limit=&model=&skill=&state=`: the account's executions, newest first.
+/// `GET /v1/usage?before=&limit=&model=&skill=&agent=&state=`: the account's executions, newest first.
 pub async fn usage(State(server): State<Server>, headers: HeaderMap, Query(query): Query<UsageQuery>) -> Response {
     answer(&server, async {
         let who = caller(&server, &headers).await?;
@@ -150,6 +151,7 @@ pub async fn usage(State(server): State<Server>, headers: HeaderMap, Query(query
         let filter = Filter {
             model: query.model.map(ModelId::new),
             skill: query.skill.map(SkillId::new),
+            agent: query.agent.map(AgentId::new),
             state: state.map_err(|error: domain::text_enum::UnknownText| {
                 Denial::invalid("state", error.to_string(), "Leave it out for all.")
             })?,

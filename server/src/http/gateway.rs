@@ -5,6 +5,7 @@ use super::dialect::error_response;
 use super::keyed;
 use crate::Server;
 use crate::account::Permission;
+use crate::agent::acting;
 use crate::api_key::{self, ApiCaller};
 use crate::error::{Error, Result};
 use crate::execution::{Answer, Call, Closed, Who, Whole, start_call};
@@ -27,6 +28,8 @@ pub const LONGEST_BODY: usize = 8 << 20;
 /// A request's body, or why it could not be read.
 pub type ReadBody = std::result::Result<Bytes, BytesRejection>;
 
+/// The agent that makes the call, by its name.
+static AGENT: HeaderName = HeaderName::from_static("x-tokenbank-agent");
 static EXECUTION: HeaderName = HeaderName::from_static("x-tokenbank-execution");
 static COST: HeaderName = HeaderName::from_static("x-tokenbank-cost-nanos");
 static CHARGE: HeaderName = HeaderName::from_static("x-tokenbank-charge-nanos");
@@ -52,11 +55,7 @@ pub(super) async fn respond(server: &Server, dialect: Dialect, headers: HeaderMa
 }
 
 /// Who calls: by `Authorization: Bearer tb_…`, or `x-api-key` as Anthropic's clients send it.
-pub(super) async fn caller(server: &Server, headers: &HeaderMap) -> Result<Who> {
-    authenticated(server, headers).await.map(Who::from)
-}
-
-async fn authenticated(server: &Server, headers: &HeaderMap) -> Result<ApiCaller> {
+pub(super) async fn caller(server: &Server, headers: &HeaderMap) -> Result<ApiCaller> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer =
         text("authorization").and_then(|value| value.strip_prefix("Bearer ").or(value.strip_prefix("bearer ")));
@@ -64,11 +63,31 @@ async fn authenticated(server: &Server, headers: &HeaderMap) -> Result<ApiCaller
     api_key::authenticate(server, key.trim()).await
 }
 
+/// [`caller`], as the agent that makes the call.
+pub(super) async fn caller_as(server: &Server, headers: &HeaderMap) -> Result<Who> {
+    let caller = caller(server, headers).await?;
+    let agent = acting(server, &caller, named_agent(headers)?.as_deref()).await?;
+    Ok(Who::calling(caller, agent))
+}
+
+/// The agent that `X-Tokenbank-Agent` names.
+fn named_agent(headers: &HeaderMap) -> std::result::Result<Option<String>, Denial> {
+    let mut values = headers.get_all(&AGENT).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let name = std::str::from_utf8(value.as_bytes()).map_or("", str::trim);
+    if name.is_empty() || values.next().is_some() {
+        let remedy = "Write the name of one agent there, or leave the header out.";
+        return Err(Denial::invalid("X-Tokenbank-Agent", "does not name one agent", remedy));
+    }
+    Ok(Some(name.to_owned()))
+}
+
 /// Who calls, if their role may run something.
 async fn runner(server: &Server, headers: &HeaderMap) -> Result<Who> {
-    let caller = authenticated(server, headers).await?;
+    let caller = caller(server, headers).await?;
     caller.require(Permission::RunTasks)?;
-    Ok(Who::from(caller))
+    let agent = acting(server, &caller, named_agent(headers)?.as_deref()).await?;
+    Ok(Who::calling(caller, agent))
 }
 
 /// The body, or a denial that says why there is none.

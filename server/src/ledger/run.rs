@@ -5,7 +5,7 @@ use super::write::{ExecutionRow, UsageRow};
 use crate::error::{Error, Result};
 use domain::execution::{ExecutionState, TokenUsage};
 use domain::funding::FundingSource;
-use domain::id::{AccountId, ApiKeyId, ExecutionId, ModelId, SkillId, UserId};
+use domain::id::{AccountId, AgentId, ApiKeyId, ExecutionId, ModelId, SkillId, UserId};
 use domain::money::Usd;
 use domain::provider::Provider;
 use domain::time::Timestamp;
@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub struct Started {
     pub user_id: Option<UserId>,
     pub api_key_id: Option<ApiKeyId>,
+    /// The agent that made the call.
+    #[serde(default)]
+    pub agent_id: Option<AgentId>,
     pub skill_id: Option<SkillId>,
     pub model_id: ModelId,
     /// What the statement calls it, such as `User story on Claude 3.5 Haiku`.
@@ -101,6 +104,7 @@ impl ExecutionRow {
             account_id: account_id.clone(),
             user_id: started.user_id.as_ref().map(ToString::to_string),
             api_key_id: started.api_key_id.as_ref().map(ToString::to_string),
+            agent_id: started.agent_id.as_ref().map(ToString::to_string),
             skill_id: started.skill_id.as_ref().map(ToString::to_string),
             model_id: started.model_id.to_string(),
             provider: started.provider.as_str(),

@@ -134,6 +134,7 @@ pub(super) struct ExecutionRow {
     pub account_id: AccountId,
     pub user_id: Option<String>,
     pub api_key_id: Option<String>,
+    pub agent_id: Option<String>,
     pub skill_id: Option<String>,
     pub model_id: String,
     pub provider: &'static str,
@@ -413,12 +414,13 @@ static BALANCE_UPDATE: Sql = Sql {
 };
 
 static EXECUTION_INSERT: Sql = Sql {
-    sqlite: "insert into execution (execution_id, account_id, user_id, api_key_id, skill_id, model_id, provider, state,
+    sqlite: "insert into execution (execution_id, account_id, user_id, api_key_id, agent_id, skill_id, model_id, provider, state,
                     source, rate_version, input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
                     output_tokens, reasoning_tokens, usage_estimated, raw_usage, cost_nanos, charge_nanos,
                     quote_likely_nanos, quote_p50_nanos, quote_p90_nanos, quote_ceiling_nanos, note, input_text,
                     output_text, started_at, first_token_at, ended_at)
              select value ->> 'execution_id', value ->> 'account_id', value ->> 'user_id', value ->> 'api_key_id',
+                    value ->> 'agent_id',
                     value ->> 'skill_id', value ->> 'model_id', value ->> 'provider', value ->> 'state',
                     value ->> 'source', value ->> 'rate_version', value ->> 'input_tokens',
                     value ->> 'cache_read_tokens', value ->> 'cache_write_5m_tokens',
@@ -429,18 +431,18 @@ static EXECUTION_INSERT: Sql = Sql {
                     value ->> 'first_token_at', value ->> 'ended_at'
                from jsonb_each($8)",
     postgres:
-        "insert into execution (execution_id, account_id, user_id, api_key_id, skill_id, model_id, provider, state,
+        "insert into execution (execution_id, account_id, user_id, api_key_id, agent_id, skill_id, model_id, provider, state,
                       source, rate_version, input_tokens, cache_read_tokens, cache_write_5m_tokens,
                       cache_write_1h_tokens, output_tokens, reasoning_tokens, usage_estimated, raw_usage, cost_nanos,
                       charge_nanos, quote_likely_nanos, quote_p50_nanos, quote_p90_nanos, quote_ceiling_nanos, note,
                       input_text, output_text, started_at, first_token_at, ended_at)
-               select execution_id, account_id, user_id, api_key_id, skill_id, model_id, provider, state, source,
+               select execution_id, account_id, user_id, api_key_id, agent_id, skill_id, model_id, provider, state, source,
                       rate_version, input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
                       output_tokens, reasoning_tokens, usage_estimated, raw_usage, cost, charge, quote_likely,
                       quote_p50, quote_p90, quote_ceiling, note, input_text, output_text, started_at, first_token_at,
                       ended_at
                  from json_to_recordset($1::json) as r (execution_id text, account_id text, user_id text,
-                      api_key_id text, skill_id text, model_id text, provider text, state text, source text,
+                      api_key_id text, agent_id text, skill_id text, model_id text, provider text, state text, source text,
                       rate_version text, input_tokens bigint, cache_read_tokens bigint, cache_write_5m_tokens bigint,
                       cache_write_1h_tokens bigint, output_tokens bigint, reasoning_tokens bigint,
                       usage_estimated bigint, raw_usage text, cost bigint, charge bigint, quote_likely bigint,

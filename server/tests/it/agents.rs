@@ -1,15 +1,20 @@
-//! Agents: made, named, started and stopped within what the plan lets run.
+//! Agents: made, named, started and stopped within what the plan lets run; and which agent makes a call.
 
 use crate::identity::{owner, verified};
+use crate::served::{CLAUDE, GPT, Served, ask, execution_of, path_of};
 use crate::support::{World, each_database};
 use domain::agent::AgentState;
 use domain::denial::Denial;
-use domain::id::{AccountId, AgentId};
+use domain::id::{AccountId, AgentId, ExecutionId};
 use domain::money::Usd;
-use server::Server;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
 use server::account::{NewAccount, Role, User};
 use server::agent::{self, Agent, NewAgent};
 use server::error::{Error, Result};
+use server::execution::load_run;
+use server::usage::{Filter, list_executions};
+use server::{Server, api_key};
 
 fn code<T>(outcome: Result<T>) -> &'static str {
     match outcome {
@@ -133,6 +138,134 @@ async fn no_more_run_than_the_plan_lets() {
         // Starting what runs is nothing new.
         assert_eq!(code(agent::set_state(server, &user, &on[2].agent_id, AgentState::Running).await), "ok");
         node.db.close().await;
+    })
+    .await;
+}
+
+/// A call of an agent: its code, or the status.
+async fn call(it: &Served, key: &str, agent: Option<&str>, model: &str) -> std::result::Result<ExecutionId, String> {
+    let body = ask(model, "Name three colours.", 20, false);
+    let mut request = it.server.http.post(format!("{}{}", it.url, path_of(model))).bearer_auth(key).json(&body);
+    if let Some(agent) = agent {
+        request = request.header("X-Tokenbank-Agent", agent);
+    }
+    let response = request.send().await.unwrap();
+    if response.status().is_success() {
+        return Ok(execution_of(&response));
+    }
+    let status = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    // Both dialects say it at the same place.
+    Err(format!("{status} {}", body.pointer("/error/code").and_then(Value::as_str).unwrap_or("?")))
+}
+
+#[tokio::test]
+async fn a_run_is_the_agents_whose_key_it_is_or_whom_it_names() {
+    each_database(async |world| {
+        let it = Served::open(world, 10).await;
+        let (server, user) = (&it.server, &it.user);
+        let support = agent::create(server, user, named("Support triage")).await.unwrap();
+        let report = agent::create(server, user, named("Bericht für Köln")).await.unwrap();
+        let (made, secret) = api_key::create_for(server, user, "of support", Some(&support)).await.unwrap();
+        let its_key = secret.expose_secret().to_owned();
+        assert_eq!(made.agent_name.as_deref(), Some("Support triage"));
+        let listed = api_key::list(server, &it.account_id).await.unwrap();
+        let whose: Vec<_> = listed.iter().map(|key| (key.name.as_str(), key.agent_id.as_ref())).collect();
+        assert_eq!(whose, [("of support", Some(&support)), ("it", None)]);
+
+        for (key, named, expected) in [
+            (&it.key, None, None),
+            (&it.key, Some("Support triage"), Some(&support)),
+            (&it.key, Some("Bericht für Köln"), Some(&report)),
+            (&its_key, None, Some(&support)),
+            (&its_key, Some("Support triage"), Some(&support)),
+        ] {
+            for model in [CLAUDE, GPT] {
+                let id = call(&it, key, named, model).await.unwrap();
+                let run = load_run(server, &it.account_id, &id).await.unwrap().unwrap();
+                assert_eq!(run.agent_id.as_ref(), expected, "{named:?}");
+            }
+        }
+        for (key, named, expected) in [
+            (&it.key, "support triage", "404 unknown_agent"),
+            (&it.key, "'; drop table agent; --", "404 unknown_agent"),
+            (&it.key, " ", "400 invalid"),
+            (&its_key, "Bericht für Köln", "403 key_of_other_agent"),
+            (&its_key, "nobody", "403 key_of_other_agent"),
+        ] {
+            for model in [CLAUDE, GPT] {
+                assert_eq!(call(&it, key, Some(named), model).await, Err(expected.to_owned()), "{named:?}");
+            }
+        }
+
+        // The list says it, also when it is narrowed, and an agent's own list says when it ran last.
+        let usage = async |query: &str| -> Value {
+            it.get(&format!("/v1/usage{query}")).send().await.unwrap().json().await.unwrap()
+        };
+        let all = usage("").await;
+        assert_eq!(all["data"].as_array().unwrap().len(), 10);
+        let mine = usage(&format!("?agent={report}")).await;
+        let rows: Vec<_> = mine["data"].as_array().unwrap().iter().map(|row| row["agent_name"].clone()).collect();
+        assert_eq!(rows, ["Bericht für Köln", "Bericht für Köln"]);
+        let agents = agent::list(server, &it.account_id).await.unwrap();
+        assert!(agents.iter().all(|agent| agent.last_run_at.is_some()));
+        assert_eq!(agents.iter().map(|agent| agent.api_keys).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(server::ledger::check(&server.db).await.unwrap(), []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_changed_of_an_agent_counts_here_at_once_and_elsewhere_within_ten_seconds() {
+    each_database(async |world| {
+        let it = Served::open(world, 10).await;
+        let (server, user, node) = (&it.server, &it.user, world.node().await);
+        let id = agent::create(server, user, named("Support")).await.unwrap();
+        let (_, secret) = api_key::create_for(server, user, "mine", Some(&id)).await.unwrap();
+        let key = secret.expose_secret().to_owned();
+        let elsewhere = async || {
+            let caller = api_key::authenticate(&node, &key).await?;
+            agent::acting(&node, &caller, None).await
+        };
+        call(&it, &key, None, CLAUDE).await.unwrap();
+        assert_eq!(elsewhere().await.unwrap().unwrap().name, "Support");
+
+        agent::set_state(server, user, &id, AgentState::Stopped).await.unwrap();
+        let stopped = Err("403 agent_stopped".to_owned());
+        assert_eq!(call(&it, &key, None, CLAUDE).await, stopped);
+        assert_eq!(call(&it, &it.key, Some("Support"), GPT).await, stopped);
+        world.clock.advance_seconds(10);
+        assert_eq!(code(elsewhere().await), "agent_stopped");
+
+        agent::set_state(server, user, &id, AgentState::Running).await.unwrap();
+        agent::change(server, user, &id, "Triage", "").await.unwrap();
+        call(&it, &key, Some("Triage"), CLAUDE).await.unwrap();
+        assert_eq!(call(&it, &it.key, Some("Support"), CLAUDE).await, Err("404 unknown_agent".to_owned()));
+
+        // Deleted, its key is refused, and is no key of the account's instead; what it ran keeps its name.
+        agent::delete(server, user, &id).await.unwrap();
+        assert_eq!(call(&it, &key, None, CLAUDE).await, Err("401 not_signed_in".to_owned()));
+        assert_eq!(call(&it, &it.key, Some("Triage"), CLAUDE).await, Err("404 unknown_agent".to_owned()));
+        assert_eq!(code(api_key::create_for(server, user, "late", Some(&id)).await), "not_found");
+        let filter = Filter { agent: Some(id), ..Filter::default() };
+        let rows = list_executions(server, &it.account_id, &filter, None, 10).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.agent_name.as_deref()).collect::<Vec<_>>(), [Some("Triage"); 2]);
+        node.db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_accounts_agent_is_as_if_it_were_not_there() {
+    each_database(async |world| {
+        let (it, theirs) = (Served::open(world, 10).await, Served::open(world, 10).await);
+        let id = agent::create(&theirs.server, &theirs.user, named("Theirs")).await.unwrap();
+        assert_eq!(call(&it, &it.key, Some("Theirs"), CLAUDE).await, Err("404 unknown_agent".to_owned()));
+        assert_eq!(code(api_key::create_for(&it.server, &it.user, "mine", Some(&id)).await), "not_found");
+        call(&theirs, &theirs.key, Some("Theirs"), CLAUDE).await.unwrap();
+        let filter = Filter { agent: Some(id.clone()), ..Filter::default() };
+        assert_eq!(list_executions(&it.server, &it.account_id, &filter, None, 10).await.unwrap(), []);
+        assert_eq!(agent::load_name(&it.server, &it.account_id, &id).await.unwrap(), None);
     })
     .await;
 }

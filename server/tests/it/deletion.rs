@@ -49,6 +49,7 @@ async fn begin(server: &Server, user: &User) -> Hold {
     let started = Started {
         user_id: Some(user.user_id.clone()),
         api_key_id: None,
+        agent_id: None,
         skill_id: None,
         title: "m".to_owned(),
         model_id: ModelId::new("m"),

@@ -28,6 +28,7 @@ pub fn started(model: &str) -> Started {
     Started {
         user_id: None,
         api_key_id: None,
+        agent_id: None,
         skill_id: Some(SkillId::new("prd")),
         model_id: ModelId::new(model),
         title: format!("PRD on {model}"),
