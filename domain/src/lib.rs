@@ -17,6 +17,7 @@ pub mod execution;
 pub mod explain;
 pub mod forecast;
 pub mod funding;
+pub mod hide;
 pub mod id;
 pub mod key;
 pub mod key_health;

@@ -27,6 +27,7 @@ pub mod mail;
 pub mod member;
 pub mod metrics;
 pub mod notice;
+pub mod panic_log;
 pub mod password;
 pub mod payment_method;
 pub mod periodic;

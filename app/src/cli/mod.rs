@@ -186,6 +186,7 @@ pub enum Outcome {
 
 /// Runs the command; 0 done, 1 found something or failed, 2 could not be used like this.
 pub fn run(cli: Cli) -> ExitCode {
+    server::panic_log::install();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
