@@ -68,7 +68,7 @@ pub(super) async fn forward(
     (mut response, mask): (reqwest::Response, Option<&Mask>),
     reader: &mut Reader,
 ) -> Delivery {
-    let mut masking = mask.map(|mask| mask.begin(&*plan.provider));
+    let mut masking = mask.map(Mask::begin);
     let patience = server.providers.patience;
     let mut tap = Tap::new(&*plan.provider);
     let mut delivery = Delivery::default();

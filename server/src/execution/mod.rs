@@ -4,6 +4,7 @@
 
 mod finish;
 mod forward;
+mod key_match;
 mod live;
 mod load;
 mod mask;
