@@ -6,7 +6,7 @@ const MOST_CODE = 200_000;
 
 test('scripts and WebAssembly by page', async ({ browser, demo, customer }) => {
   const rows = [];
-  for (const address of ['/', '/pricing', '/pricing/calculator', '/terms', '/sign-up', '/sign-in', '/overview', '/tasks', '/tasks/prd', customer.run.run, '/credits', '/limits', '/usage']) {
+  for (const address of ['/', '/pricing', '/pricing/calculator', '/terms', '/sign-up', '/sign-in', '/overview', '/tasks', '/tasks/prd', customer.run.run, '/credits', '/keys', '/limits', '/usage']) {
     const isPublic = ['/', '/pricing', '/pricing/calculator', '/terms', '/sign-up', '/sign-in'].includes(address);
     const context = await browser.newContext({ baseURL: demo, storageState: isPublic ? undefined : customer.state });
     const sizes = await transferred(await context.newPage(), address);

@@ -52,6 +52,13 @@ impl FromRequest<Server> for Post {
 }
 
 impl Post {
+    /// The same form with one more field, for what its page is to know when it comes back refused.
+    #[must_use]
+    pub fn also(mut self, name: &str, value: &str) -> Post {
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// A field as it was typed; empty when it was not sent.
     pub fn text(&self, name: &str) -> &str {
         self.fields.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)

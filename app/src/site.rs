@@ -18,6 +18,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
+use domain::provider::Provider;
 use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
@@ -61,6 +62,7 @@ pub fn router(server: Server) -> Router {
         .route("/credits/auto-top-up", form(auto_top_up::submit))
         .route("/credits/refund", form(refund::submit))
         .route("/keys", form(keys::submit))
+        .route("/keys/openrouter/{state}", get(keys::returned))
         .route("/limits", form(limits::submit))
         .route("/plan", form(plan::submit))
         .route("/plan/change/{id}", form(plan_change::submit))
@@ -119,7 +121,9 @@ async fn render_with(
     request: Request,
     content: impl Fn() -> AnyView + Send + Sync + 'static,
 ) -> Response {
-    let checkout = checkout_origin(&visitor.server.config.stripe.api_url);
+    let config = &visitor.server.config;
+    let openrouter = config.key_urls.get(&Provider::OpenRouter).map_or("", |url| origin(url));
+    let elsewhere = format!("{} {openrouter}", checkout_origin(&config.stripe.api_url));
     let content = std::sync::Arc::new(content);
     let context = move || {
         provide_context(visitor.clone());
@@ -127,18 +131,18 @@ async fn render_with(
         if let Some(status) = status {
             error::set_status(status);
         }
-        set_page_headers(&checkout);
+        set_page_headers(&elsewhere);
     };
     leptos_axum::render_app_async_with_context(context, move || shell::document(content()))(request).await
 }
 
-/// Only our own files, the one script with this answer's nonce, and forms that end here or at Checkout: browsers hold
-/// a redirect after a form to `form-action` too.
-fn set_page_headers(checkout: &str) {
+/// Only our own files, the one script with this answer's nonce, and forms that end here, at Checkout or at OpenRouter's
+/// sign-in: browsers hold a redirect after a form to `form-action` too.
+fn set_page_headers(elsewhere: &str) {
     let (Some(options), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) else { return };
     let policy = format!(
         "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; \
-         font-src 'self'; connect-src 'self'; form-action 'self' {checkout}; base-uri 'none'; frame-ancestors 'none'"
+         font-src 'self'; connect-src 'self'; form-action 'self' {elsewhere}; base-uri 'none'; frame-ancestors 'none'"
     );
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         options.insert_header(CONTENT_SECURITY_POLICY, policy);

@@ -45,6 +45,8 @@ id!(
     ApiKeyId,
     /// One of a user's own keys of a provider, not its secret.
     ProviderKeyId,
+    /// One way to a provider's sign-in and back, for a key that is not pasted.
+    KeyConnectionId,
     /// One run; also the id of its hold.
     ExecutionId,
     /// One balanced group of ledger entries.

@@ -60,6 +60,8 @@ fn router(world: World) -> Router {
         .route("/groq/openai/v1/models", get(provider::keys::groq))
         .route("/deepseek/user/balance", get(provider::keys::deepseek))
         .route("/openrouter/api/v1/key", get(provider::keys::openrouter))
+        .route("/openrouter/auth", get(provider::connect::show).post(provider::connect::submit))
+        .route("/openrouter/api/v1/auth/keys", post(provider::connect::exchange))
         .route("/together/v1/models", get(provider::keys::together))
         .route("/ollama/api/tags", get(provider::keys::ollama))
         .route("/mailbox", get(mailbox::page::list))

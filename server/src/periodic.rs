@@ -42,6 +42,9 @@ pub async fn work(server: Server) {
         every(&server, Duration::from_secs(60), "probe keys", || async {
             provider_key::probe_due(&server).await.map(drop)
         }),
+        every(&server, Duration::from_secs(600), "forget old connections", || provider_key::forget_old_connections(
+            &server
+        )),
         every(&server, Duration::from_secs(600), "sweep sessions", || session::sweep_expired(&server)),
         every(&server, Duration::from_secs(60), "reload rates", || rate::refresh(&server)),
         every(&server, Duration::from_secs(60), "reload the catalogue", || catalogue::refresh(&server)),

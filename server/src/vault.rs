@@ -8,7 +8,7 @@ use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use domain::id::{AccountId, ProviderKeyId, UserId, WebhookId};
+use domain::id::{AccountId, KeyConnectionId, ProviderKeyId, UserId, WebhookId};
 use domain::provider::Provider;
 use rand::RngCore as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -48,6 +48,8 @@ pub enum Owner<'a> {
     /// The key in a user's authenticator app.
     SecondFactor(&'a UserId),
     Webhook(WebhookRow<'a>),
+    /// What fetches a key from a provider's sign-in, while somebody is there.
+    Connection(&'a AccountId, &'a KeyConnectionId),
 }
 
 /// The secret that signs what is sent to a webhook, and which of those that followed one another.
@@ -256,6 +258,7 @@ fn bound(owner: Owner<'_>, what: &str, master_version: i64) -> Vec<u8> {
             key_version = row.key_version.to_string();
             vec!["webhook", row.account_id.as_str(), row.webhook_id.as_str(), &key_version]
         }
+        Owner::Connection(account_id, id) => vec!["key connection", account_id.as_str(), id.as_str()],
     };
     for part in std::iter::once(what).chain(parts).chain(std::iter::once(master_version.as_str())) {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());

@@ -5,11 +5,13 @@ pub mod balance;
 pub mod band;
 pub mod chart;
 pub mod dialog;
+pub mod drag_order;
 pub mod empty;
 pub mod form;
 #[cfg(feature = "ssr")]
 pub mod frozen;
 pub mod icon;
+pub mod in_place;
 #[cfg(feature = "ssr")]
 pub mod layout;
 pub mod line_chart;

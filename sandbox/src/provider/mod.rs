@@ -6,6 +6,7 @@
 
 pub mod anthropic;
 mod cache;
+pub mod connect;
 pub mod dialect;
 pub mod fault;
 pub mod keys;
@@ -65,6 +66,7 @@ pub struct Providers {
     has_rules: AtomicBool,
     pace: AtomicU32,
     cache: PrefixCache,
+    codes: connect::Codes,
 }
 
 impl Providers {
@@ -76,6 +78,7 @@ impl Providers {
             has_rules: AtomicBool::new(false),
             pace: AtomicU32::new(pace),
             cache: PrefixCache::default(),
+            codes: connect::Codes::default(),
         }
     }
 
@@ -83,6 +86,7 @@ impl Providers {
         self.log.reset();
         self.clear_rules();
         self.cache.reset();
+        self.codes.reset();
     }
 
     pub fn inject(&self, rule: Rule) {

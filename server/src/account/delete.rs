@@ -245,6 +245,7 @@ async fn forget_account(tx: &mut Tx, server: &Server, account_id: &AccountId) ->
          set    name = 'deleted', state = 'stopped',
                 deleted_at = coalesce(deleted_at, (select deleted_at from account where account_id = $1))
          where  account_id = $1",
+        "delete from key_connection where account_id = $1",
         "delete from webhook_attempt where delivery_id in (select delivery_id from webhook_delivery where account_id = $1)",
         "delete from webhook_delivery where account_id = $1",
         "delete from webhook where account_id = $1",

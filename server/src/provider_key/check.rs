@@ -87,7 +87,7 @@ pub async fn check_key(server: &Server, provider: Provider, key: &str, base_url:
     }
 }
 
-async fn read(mut response: reqwest::Response) -> Option<Vec<u8>> {
+pub(super) async fn read(mut response: reqwest::Response) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
         if body.len() + chunk.len() > MOST_BYTES {

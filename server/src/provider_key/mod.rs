@@ -4,6 +4,7 @@
 
 mod check;
 mod choose;
+mod connect;
 mod fallback;
 pub(crate) mod guard;
 mod health;
@@ -12,6 +13,10 @@ mod rotate;
 pub use check::{Checked, check_key, judge};
 pub(crate) use choose::has_usable_key_in;
 pub use choose::{Opened, OwnKeys, has_usable_key, load_own, open, open_all};
+pub use connect::{
+    Connected, NotConnected, Returned, begin as begin_connection, finish as finish_connection,
+    forget_old as forget_old_connections,
+};
 pub use fallback::{Fallback, count as count_fallback, set_policy};
 pub(crate) use guard::client_for;
 pub use health::{KeyDay, Signal, list_days, note, probe_due};

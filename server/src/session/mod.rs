@@ -83,6 +83,12 @@ pub async fn load_awaited(server: &Server, session: &Session) -> Result<Option<U
     Ok(awaited.filter(|(_, since)| now < since.plus_seconds(AWAITED_SECONDS)).map(|(user_id, _)| user_id))
 }
 
+/// Names this browser's session in rows that belong to it alone; not the id in the cookie, which cannot be told from it.
+/// `None` before the session was first stored.
+pub fn row_id(session: &Session) -> Option<String> {
+    session.id().map(|id| hashed(&id))
+}
+
 /// Gives the session a new id and keeps what it holds. Call it when the user's rights change.
 pub async fn rotate(session: &Session) -> Result<()> {
     Ok(session.cycle_id().await?)

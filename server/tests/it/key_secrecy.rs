@@ -1,6 +1,8 @@
 //! Field failure 14: one secret through everything that touches keys, at trace level, is found nowhere: not in the log, not in
-//! an answer, not in the metrics, and not in the database of either engine. And a model that says a key says nothing.
+//! an answer, not in the metrics, not in the database of either engine, and not in what a panic leaves behind. And a model that
+//! says a key says nothing.
 
+use crate::key_connect::{browser, consent};
 use crate::served::{CLAUDE, Served, ask, text_of};
 use crate::support::{World, each_database};
 use domain::key::KeyState;
@@ -9,13 +11,18 @@ use domain::provider::Provider;
 use sandbox::Fault;
 use server::config::Database;
 use server::db::Db;
-use server::provider_key::{self, NewKey, Signal, note, probe_due, rotate, save};
+use server::provider_key::{
+    self, Connected, NewKey, Returned, Signal, begin_connection, finish_connection, note, probe_due, rotate, save,
+};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 const CANARY: &str = "sk-ant-api03-c4n4ry7q2z-of-the-users-key-UsEr";
 /// No four letters of it may be found but its ending.
 const HEART: &str = "c4n4ry7q2z";
+
+/// How the keys begin that the sandbox's sign-in gives.
+const CONNECTED: &str = "sk-or-v1-good";
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -104,12 +111,19 @@ async fn a_secret_is_found_nowhere() {
             seen.push_str(&it.get(path).send().await.unwrap().text().await.unwrap());
         }
         seen.push_str(&format!("{:?}", provider_key::list(&it.server, &it.account_id).await.unwrap()));
+        let browser = browser(&it.server, &it.user).await;
+        let address = begin_connection(&it.server, &it.user, &browser).await.unwrap();
+        let (state, code) = consent(&it.server, &it.sandbox, &address, ("good", "authorize")).await;
+        let returned = Returned { state: &state, code: code.as_deref() };
+        let connected = finish_connection(&it.server, &it.user, &browser, returned).await.unwrap();
+        assert!(matches!(connected, Connected::Saved(_)));
         let dump = dump(world).await;
         assert!(dump.contains("provider_key") || dump.contains(key.id.as_str()), "the dump holds the rows");
         assert!(!seen.contains(HEART), "in an answer");
-        assert!(!dump.contains(HEART), "in the database");
+        assert!(!dump.contains(HEART) && !dump.contains(CONNECTED), "in the database");
         let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
-        assert!(!log.contains(HEART), "in the log");
+        assert!(!log.contains(HEART) && !log.contains(CONNECTED), "in the log");
+        assert!(!log.contains(&state) && !log.contains(code.as_deref().unwrap()), "the way back, in the log");
         assert!(log.contains("TRACE") && log.contains("a provider key was saved"), "of everything: {}", log.len());
     })
     .await;
@@ -135,4 +149,89 @@ async fn a_model_that_says_a_key_says_nothing() {
         }
     })
     .await;
+}
+
+/// Says that this process is the one that panics.
+const CHILD: &str = "TOKENBANK_TEST_PANICS";
+
+/// A task that panics while a key is open, in the ways that quote what they stumble over: nothing of it is in what the process
+/// writes, with full backtraces and everything logged.
+#[tokio::test]
+#[allow(clippy::disallowed_methods)] // Tests have no settings of their own.
+async fn a_panic_with_an_open_key_says_nothing_of_it() {
+    if std::env::var(CHILD).is_ok() {
+        return panic_with_an_open_key().await;
+    }
+    let name = "key_secrecy::a_panic_with_an_open_key_says_nothing_of_it";
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "yes")
+        .env("RUST_BACKTRACE", "full")
+        .output()
+        .unwrap();
+    let written = [output.stdout, output.stderr].concat();
+    let written = String::from_utf8_lossy(&written);
+    assert!(output.status.success(), "{written}");
+    for sign in
+        ["a panic", "out of bounds of `[hidden]`", "Err` value: \"[hidden]\"", "key_secrecy.rs", "backtrace=", "TRACE"]
+    {
+        assert!(written.contains(sign), "{sign} in {} bytes", written.len());
+    }
+    assert!(!written.contains(HEART), "in what a panic leaves behind");
+}
+
+async fn panic_with_an_open_key() {
+    server::panic_log::install();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let world = World::sqlite().await;
+    let it = Served::open(&world, 0).await;
+    let new = NewKey { provider: Provider::Anthropic, secret: CANARY, url: "", label: "", replaces: None };
+    let key = save(&it.server, &it.user, new).await.unwrap();
+    let ways: [fn(&str); 4] = [
+        |secret| drop(secret[..1_000].to_owned()),
+        |secret| Err::<(), _>(secret.to_owned()).unwrap(),
+        |secret| panic!("the key is {secret}"),
+        |secret| assert_eq!(secret, "another"),
+    ];
+    for way in ways {
+        let opened = provider_key::open(&it.server, &it.account_id, Provider::Anthropic, &key.id).await.unwrap();
+        let (ends, ended) = tokio::sync::oneshot::channel::<()>();
+        it.server.tasks.spawn(async move {
+            let _ends = ends;
+            way(secrecy::ExposeSecret::expose_secret(&opened.key.into_secret()));
+        });
+        // Dropped while the task unwinds.
+        assert!(ended.await.is_err());
+    }
+}
+
+/// Whether a type can be written out, decided by the compiler: the constant of the type itself wins where it exists.
+macro_rules! can {
+    ($bound:path, $kind:ty) => {{
+        trait Otherwise {
+            const CAN: bool = false;
+        }
+        impl<T> Otherwise for T {}
+        struct Asked<T>(std::marker::PhantomData<T>);
+        #[allow(dead_code)] // Not used where the type cannot.
+        impl<T: $bound> Asked<T> {
+            const CAN: bool = true;
+        }
+        Asked::<$kind>::CAN
+    }};
+}
+
+#[test]
+fn a_type_with_an_open_key_cannot_be_written_out() {
+    use server::provider_key::Opened;
+    use server::vault::{OpenKey, Vault};
+    assert!(can!(std::fmt::Debug, KeyState) && can!(serde::Serialize, KeyState), "the question is asked well");
+    assert!(!can!(std::fmt::Debug, OpenKey) && !can!(std::fmt::Display, OpenKey) && !can!(serde::Serialize, OpenKey));
+    assert!(!can!(std::fmt::Debug, Opened) && !can!(serde::Serialize, Opened));
+    assert!(!can!(std::fmt::Debug, Vault) && !can!(serde::Serialize, Vault));
+    assert!(!can!(std::fmt::Debug, NewKey<'static>) && !can!(serde::Serialize, NewKey<'static>));
 }

@@ -24,6 +24,7 @@ mod gateway;
 mod guard;
 mod idempotency;
 mod identity;
+mod key_connect;
 mod key_grace;
 mod key_health;
 mod key_policy;

@@ -1,6 +1,7 @@
 //! The users' own keys of providers: what is known of each, adding one, and changing, replacing or deleting it.
 //! A key is typed once and never shown again; a form that was refused comes back without it.
 
+mod connect;
 mod edit;
 mod entry;
 mod health;
@@ -8,9 +9,12 @@ mod policy;
 mod row;
 mod submit;
 
+pub use connect::returned;
 pub use submit::submit;
 
 use crate::post::Refused;
+use crate::ui::drag_order::DragOrder;
+use crate::ui::in_place::InPlace;
 use crate::ui::layout::{Section, console};
 use crate::ui::notice::{Notice, Tone};
 use crate::ui::plan::missing_key_notice;
@@ -38,7 +42,8 @@ pub fn KeysPage() -> impl IntoView {
         let may_not = user.require(Permission::ManageKeys).err().map(|denial| denial.sentence());
         let manages = may_not.is_none();
         // Beside its field only where the form has its fields open; else at the top.
-        let beside: &[&str] = if refused.of("save").denial().is_some() { &["secret", "label", "url"] } else { &[] };
+        let beside = if refused.of("save").denial().is_some() { entry::FIELDS } else { &[] };
+        let came_of = entry::came_of(&query, &keys);
         let look = Look {
             server: &server,
             catalogue: &catalogue,
@@ -66,14 +71,18 @@ pub fn KeysPage() -> impl IntoView {
                 {missing} {refused.notice(beside)}
                 {query.get("done").and_then(|done| said(&done)).map(|done| view! { <Notice tone=Tone::Positive title=done /> })}
                 {may_not.map(|sentence| view! { <Notice tone=Tone::Info title=sentence /> })}
-                {manages.then(|| entry::add_form(&refused))}
+                {manages.then(|| entry::section(&refused, came_of))}
                 <section class="grid grid-cols-1 gap-4" aria-labelledby="providers">
                     <h2 class="text-20 font-semibold" id="providers">
                         "Providers"
                     </h2>
-                    <ul class="card divide-y divide-line p-0">{rows}</ul>
+                    <ul class="card divide-y divide-line p-0" id="provider-keys">
+                        {rows}
+                    </ul>
                 </section>
-                {policy}
+                <div id="key-rules">{policy}</div>
+                <InPlace />
+                <DragOrder />
             </div>
         })
     })
@@ -82,7 +91,6 @@ pub fn KeysPage() -> impl IntoView {
 /// What happened, after a form was answered with a redirect.
 fn said(done: &str) -> Option<&'static str> {
     match done {
-        "saved" => Some("The key is saved. Its provider's models run with it from now on."),
         "replaced" => Some("The new key is in use. The one before is gone."),
         "changed" => Some("The change is saved."),
         "moved" => Some("The order is saved. The first key that works is used."),

@@ -38,6 +38,7 @@ impl Look<'_> {
         };
         let last = own.len().saturating_sub(1);
         let keys = own.iter().enumerate().map(|(at, key)| self.key_row(key, (at > 0, at < last))).collect_view();
+        let keys = (!own.is_empty()).then(|| view! { <ol class="grid grid-cols-1 gap-4">{keys}</ol> });
         view! {
             <li class="grid grid-cols-1 gap-3 px-5 py-4">
                 <h3 class="font-semibold">{provider.name()}</h3>
@@ -59,9 +60,11 @@ impl Look<'_> {
             format!("{words} {}", at.utc_day())
         });
         let spend = health::spend(&key.id, self.days);
+        let handle = (self.manages && (up || down)).then(handle);
         view! {
-            <div class="flex flex-wrap items-start justify-between gap-3">
-                <div class="grid min-w-0 gap-1">
+            <li class="key-row flex flex-wrap items-start gap-3" data-item=key.id.to_string()>
+                {handle}
+                <div class="grid min-w-0 flex-1 basis-64 gap-1">
                     <p class="flex min-w-0 flex-wrap items-baseline gap-x-2">
                         <span class="clip max-w-64 font-medium" title=label.clone()>{label.clone()}</span>
                         <code class="text-13 text-ink-muted">{hint}</code>
@@ -77,12 +80,13 @@ impl Look<'_> {
                     {expires.map(|expires| view! { <p class="text-13 text-ink-muted">{expires}</p> })}
                     {health::line(&key.id, self.days, self.now)}
                 </div>
-                {self.manages.then(|| view! { <div class="grid gap-2">{moves(key, up, down)} {self.more(key)}</div> })}
-            </div>
+                {self
+                    .manages
+                    .then(|| view! { <div class="key-actions flex flex-wrap gap-2">{moves(key, up, down)} {self.more(key)}</div> })}
+            </li>
         }
         .into_any()
     }
-
 }
 
 /// How a key stands, and its tone: trouble that lasts is said before the last answer.
@@ -107,26 +111,47 @@ fn words(key: &KeySummary) -> (&'static str, &'static str) {
     }
 }
 
-/// The order of a provider's keys, by buttons that the keyboard reaches.
+/// What the mouse takes hold of to drag a key; the buttons do the same by the keyboard.
+fn handle() -> AnyView {
+    let dots = [2, 8, 14]
+        .into_iter()
+        .flat_map(|y| [2, 8].map(|x| view! { <circle cx=x cy=y r="1.5" /> }))
+        .collect_view();
+    view! {
+        <span class="drag-handle" draggable="true" aria-hidden="true" title="Drag to change the order">
+            <svg width="10" height="16" viewBox="0 0 10 16" fill="currentColor">
+                {dots}
+            </svg>
+        </span>
+    }
+    .into_any()
+}
+
+/// The order of a provider's keys, by buttons that the keyboard reaches. `at` is for the mouse.
 fn moves(key: &KeySummary, up: bool, down: bool) -> AnyView {
     if !up && !down {
         return ().into_any();
     }
-    let button = |value: &'static str, sign: &'static str, label: String, enabled: bool| {
+    let (id, label) = (key.id.to_string(), key.label.clone());
+    let button = |value: &'static str, sign: &'static str, words: String, enabled: bool| {
         view! {
-            <button class="button" name="to" value=value disabled=!enabled aria-label=label>
+            <button class="button" id=format!("{value}-{id}") name="to" value=value disabled=!enabled aria-label=words>
                 {sign}
             </button>
         }
     };
-    let (id, label) = (key.id.to_string(), key.label.clone());
+    let (earlier, later) = (
+        button("up", "↑", format!("Use {label} earlier"), up),
+        button("down", "↓", format!("Use {label} later"), down),
+    );
     view! {
-        <form class="flex gap-2" method="post" action="/keys">
+        <form class="flex gap-2" method="post" action="/keys" data-parts-done="provider-keys key-rules">
             <ForAccount />
             <input type="hidden" name="do" value="move" />
-            <input type="hidden" name="key_id" value=id />
-            {button("up", "↑", format!("Use {label} earlier"), up)}
-            {button("down", "↓", format!("Use {label} later"), down)}
+            <input type="hidden" name="key_id" value=id.clone() />
+            <input type="hidden" name="at" value="" />
+            {earlier}
+            {later}
         </form>
     }
     .into_any()

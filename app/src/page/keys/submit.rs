@@ -5,6 +5,8 @@ use crate::post::Post;
 use axum::response::Response;
 use domain::denial::Denial;
 use domain::id::{ModelId, ProviderKeyId};
+use domain::key;
+use domain::provider::Provider;
 use domain::time::Timestamp;
 use server::error::Result;
 use server::provider_key::{self, Change, KeySummary, NewKey};
@@ -12,19 +14,35 @@ use server::provider_key::{self, Change, KeySummary, NewKey};
 /// `POST /keys`.
 pub async fn submit(post: Post) -> Response {
     let outcome = change(&post).await;
+    // A key of another provider than was chosen is offered to that one; the page learns which, and not the key.
+    let other = key::recognise(key::tidy(post.text("secret"))).filter(|other| Some(*other) != chosen(&post));
+    let post = match (post.text("do"), other) {
+        ("save", Some(other)) => post.also("looks_like", other.as_str()),
+        _ => post,
+    };
     post.answer(outcome).await
+}
+
+/// The provider that a key is for: the one that was offered after a refusal, or the one of the list.
+fn chosen(post: &Post) -> Option<Provider> {
+    let offered = post.text("move_to");
+    if offered.is_empty() { post.text("provider") } else { offered }.parse().ok()
 }
 
 async fn change(post: &Post) -> Result<String> {
     let (server, user) = (&post.server, post.user()?);
     let id = ProviderKeyId::new(post.text("key_id"));
     let new = |replaces| -> Result<NewKey<'_>> {
-        let unknown = |_| Denial::invalid("provider", "is not one we know", "Choose one from the list.");
-        let provider = post.text("provider").parse().map_err(unknown)?;
+        let unknown = || Denial::invalid("provider", "is not one we know", "Choose one from the list.");
+        let provider = chosen(post).ok_or_else(unknown)?;
         Ok(NewKey { provider, secret: post.text("secret"), url: post.text("url"), label: post.text("label"), replaces })
     };
     let done = match post.text("do") {
-        "save" => provider_key::save(server, user, new(None)?).await.map(|_| "saved"),
+        "save" => {
+            let key = provider_key::save(server, user, new(None)?).await?;
+            return Ok(format!("/keys?done=saved&key={}", key.id));
+        }
+        "connect" => return provider_key::begin_connection(server, user, &post.session).await,
         "replace" => provider_key::save(server, user, new(Some(&id))?).await.map(|_| "replaced"),
         "change" => {
             let change = Change {
@@ -38,7 +56,12 @@ async fn change(post: &Post) -> Result<String> {
         }
         "move" => {
             let keys = provider_key::list(server, &user.account_id).await?;
-            provider_key::reorder(server, user, &moved(&keys, &id, post.text("to"))).await.map(|()| "moved")
+            let to = match (post.text("at").parse(), post.text("to")) {
+                (Ok(at), _) => Move::To(at),
+                (Err(_), "up") => Move::Earlier,
+                (Err(_), _) => Move::Later,
+            };
+            provider_key::reorder(server, user, &moved(&keys, &id, to)).await.map(|()| "moved")
         }
         "policy" => policy::save(post).await.map(|()| "policy"),
         "delete" => provider_key::delete(server, user, &id).await.map(|()| "deleted"),
@@ -59,14 +82,30 @@ fn end_of(date: &str) -> Result<Option<Timestamp>> {
     Ok(Some(Timestamp::from_seconds(midnight).plus_seconds(86_400)))
 }
 
-/// The order of the keys after one of them was moved past its neighbour of the same provider.
-fn moved(keys: &[KeySummary], id: &ProviderKeyId, to: &str) -> Vec<ProviderKeyId> {
+/// Where a key is to go among those of its provider.
+enum Move {
+    Earlier,
+    Later,
+    /// To this place, counted from 0.
+    To(usize),
+}
+
+/// The order of all keys after one of them was moved among those of its provider.
+fn moved(keys: &[KeySummary], id: &ProviderKeyId, to: Move) -> Vec<ProviderKeyId> {
     let mut order: Vec<ProviderKeyId> = keys.iter().map(|key| key.id.clone()).collect();
-    let Some(at) = keys.iter().position(|key| key.id == *id) else { return order };
-    let of_same = |other: &usize| keys[*other].provider == keys[at].provider;
-    let neighbour = if to == "up" { (0..at).rev().find(of_same) } else { (at + 1..keys.len()).find(of_same) };
-    if let Some(neighbour) = neighbour {
-        order.swap(at, neighbour);
+    let Some(moving) = keys.iter().find(|key| key.id == *id) else { return order };
+    let places: Vec<usize> = (0..keys.len()).filter(|at| keys[*at].provider == moving.provider).collect();
+    let mut theirs: Vec<ProviderKeyId> = places.iter().map(|at| keys[*at].id.clone()).collect();
+    let Some(from) = theirs.iter().position(|other| other == id) else { return order };
+    let to = match to {
+        Move::Earlier => from.saturating_sub(1),
+        Move::Later => from + 1,
+        Move::To(at) => at,
+    };
+    let key = theirs.remove(from);
+    theirs.insert(to.min(theirs.len()), key);
+    for (place, key) in places.into_iter().zip(theirs) {
+        order[place] = key;
     }
     order
 }
