@@ -95,7 +95,9 @@ mod drag {
         let field = item.query_selector("input[name=at]").ok().flatten();
         let Some(field) = field.and_then(|field| field.dyn_into::<HtmlInputElement>().ok()) else { return };
         field.set_value(&at.to_string());
-        if let Some(form) = field.closest("form").ok().flatten().and_then(|form| form.dyn_into::<HtmlFormElement>().ok()) {
+        if let Some(form) =
+            field.closest("form").ok().flatten().and_then(|form| form.dyn_into::<HtmlFormElement>().ok())
+        {
             let _ = form.request_submit();
         }
     }

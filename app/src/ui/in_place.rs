@@ -127,7 +127,9 @@ mod send {
     fn secrets(form: &HtmlFormElement) -> Vec<(String, String)> {
         let fields = form.query_selector_all("input[type=password][id]").ok();
         let ids = fields.iter().flat_map(|fields: &NodeList| (0..fields.length()).filter_map(move |at| fields.get(at)));
-        ids.filter_map(|node| node.dyn_into::<HtmlInputElement>().ok()).map(|field| (field.id(), field.value())).collect()
+        ids.filter_map(|node| node.dyn_into::<HtmlInputElement>().ok())
+            .map(|field| (field.id(), field.value()))
+            .collect()
     }
 
     fn input(id: &str) -> Option<HtmlInputElement> {

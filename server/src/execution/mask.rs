@@ -367,11 +367,17 @@ mod tests {
         type Frame = fn(usize, &str) -> serde_json::Value;
         let openai: Frame = |of, text| match of {
             2 => serde_json::json!({"choices":[{"index":0,"delta":{"content":text}}]}),
-            of => serde_json::json!({"choices":[{"index":0,"delta":{"tool_calls":[{"index":of,"function":{"arguments":text}}]}}]}),
+            of => {
+                serde_json::json!({"choices":[{"index":0,"delta":{"tool_calls":[{"index":of,"function":{"arguments":text}}]}}]})
+            }
         };
         let anthropic: Frame = |of, text| match of {
-            2 => serde_json::json!({"type":"content_block_delta","index":2,"delta":{"type":"thinking_delta","thinking":text}}),
-            of => serde_json::json!({"type":"content_block_delta","index":of,"delta":{"type":"input_json_delta","partial_json":text}}),
+            2 => {
+                serde_json::json!({"type":"content_block_delta","index":2,"delta":{"type":"thinking_delta","thinking":text}})
+            }
+            of => {
+                serde_json::json!({"type":"content_block_delta","index":of,"delta":{"type":"input_json_delta","partial_json":text}})
+            }
         };
         for frame in [openai, anthropic] {
             for size in [1, 4, 9, 400] {
@@ -390,11 +396,8 @@ mod tests {
                 let mut out = masking.frames(stream.as_bytes()).to_vec();
                 out.extend_from_slice(&masking.rest().1);
                 let said: Vec<String> = fields_of(&out).into_values().collect();
-                let mut expected = [
-                    r#"{"first":"[key]","again":"[key]"}"#,
-                    r#"{"curl":"-H 'x: [key]'"}"#,
-                    "I call it with [key]",
-                ];
+                let mut expected =
+                    [r#"{"first":"[key]","again":"[key]"}"#, r#"{"curl":"-H 'x: [key]'"}"#, "I call it with [key]"];
                 let mut said: Vec<&str> = said.iter().map(String::as_str).collect();
                 said.sort_unstable();
                 expected.sort_unstable();

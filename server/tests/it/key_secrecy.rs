@@ -212,6 +212,7 @@ async fn panic_with_an_open_key() {
 /// Whether a type can be written out, decided by the compiler: the constant of the type itself wins where it exists.
 macro_rules! can {
     ($bound:path, $kind:ty) => {{
+        #[allow(dead_code)] // Not used where the type can.
         trait Otherwise {
             const CAN: bool = false;
         }

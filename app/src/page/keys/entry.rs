@@ -146,12 +146,15 @@ pub fn found(key: &KeySummary) -> (Tone, String) {
     let name = key.provider.name();
     let said = key.problem.as_ref().map(|problem| format!(" {problem}")).unwrap_or_default();
     match key.state {
-        KeyState::Valid => {
-            (Tone::Positive, format!("It works. {name}'s models run with it from now on, unless a rule below says otherwise.{said}"))
-        }
+        KeyState::Valid => (
+            Tone::Positive,
+            format!("It works. {name}'s models run with it from now on, unless a rule below says otherwise.{said}"),
+        ),
         KeyState::ValidNoCredit => (
             Tone::Caution,
-            format!("It works, but your {name} account has no credit: runs with it are refused until you add some there."),
+            format!(
+                "It works, but your {name} account has no credit: runs with it are refused until you add some there."
+            ),
         ),
         KeyState::ValidRestricted => {
             (Tone::Caution, format!("It works, with restricted permissions: {name} refuses runs that need more."))
@@ -161,7 +164,9 @@ pub fn found(key: &KeySummary) -> (Tone, String) {
         }
         KeyState::Unreachable => (
             Tone::Caution,
-            format!("Whether it works is not known yet.{said} It is asked about again by itself, and runs try it meanwhile."),
+            format!(
+                "Whether it works is not known yet.{said} It is asked about again by itself, and runs try it meanwhile."
+            ),
         ),
         KeyState::RegionBlocked => (
             Tone::Caution,

@@ -113,10 +113,8 @@ fn words(key: &KeySummary) -> (&'static str, &'static str) {
 
 /// What the mouse takes hold of to drag a key; the buttons do the same by the keyboard.
 fn handle() -> AnyView {
-    let dots = [2, 8, 14]
-        .into_iter()
-        .flat_map(|y| [2, 8].map(|x| view! { <circle cx=x cy=y r="1.5" /> }))
-        .collect_view();
+    let dots =
+        [2, 8, 14].into_iter().flat_map(|y| [2, 8].map(|x| view! { <circle cx=x cy=y r="1.5" /> })).collect_view();
     view! {
         <span class="drag-handle" draggable="true" aria-hidden="true" title="Drag to change the order">
             <svg width="10" height="16" viewBox="0 0 10 16" fill="currentColor">
