@@ -29,6 +29,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use served::{ANTHROPIC_KEY, CLAUDE, Node, ask};
 use server::Server;
+use server::clock::Clock;
 use server::provider::{CallBody, KeyOwner, Tap, UpstreamCall, send};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -83,7 +84,8 @@ async fn gateway(kind: &str, provider: &str) {
     if kind == "floor" {
         return floor(provider.to_owned()).await;
     }
-    World::sqlite()
+    // With a clock that stands still the ids would have no order, and every insert would meet another page.
+    World::sqlite_at(Clock::system())
         .await
         .run(async |world| {
             let node = Node::open(world, 1_000_000, (provider.to_owned(), provider.to_owned())).await;

@@ -2,12 +2,13 @@
 //! its running trial, and what it prefers.
 //! Does not own: counting a run (`ledger`, under its lock), the rules (`domain::{limit, funding}`).
 //! Invariant: what is read here is for previews and for the order of payers; the ledger decides again when a run begins.
+//! It is as old as a second at most, and never older than a change that was made on this node.
 
 use crate::error::{Error, Result};
 use crate::ledger::{Balance, load_balance};
 use crate::provider_key::{Fallback, OwnKeys, load_own};
 use crate::subscription::CurrentRow;
-use crate::{Server, catalogue, on_read, on_tx};
+use crate::{Server, catalogue, db, on_read, on_tx};
 use domain::catalogue::{Catalogue, Model, TrialKind};
 use domain::denial::Denial;
 use domain::funding::{Funding, Means, PayWith, Payer, Purse, payers};
@@ -20,6 +21,10 @@ use domain::period::Period;
 use domain::plan::Plan;
 use domain::subscription::CurrentPlan;
 use domain::time::Timestamp;
+use moka::sync::Cache;
+use std::time::Duration;
+
+const MOST_REMEMBERED: u64 = 10_000;
 
 /// What an account has to pay for runs with.
 #[derive(Clone, Debug)]
@@ -45,7 +50,18 @@ pub struct Running {
     pub ends_at: Timestamp,
 }
 
-#[derive(sqlx::FromRow)]
+/// What was read of accounts a moment ago, so that not every call of a busy agent reads it again.
+pub struct Remembered(Cache<AccountId, (u64, Row)>);
+
+impl Default for Remembered {
+    fn default() -> Remembered {
+        let builder = Cache::builder().max_capacity(MOST_REMEMBERED);
+        // Only for what other nodes change; what is changed here is read again at once.
+        Remembered(builder.time_to_live(Duration::from_secs(1)).build())
+    }
+}
+
+#[derive(Clone, sqlx::FromRow)]
 struct Row {
     #[sqlx(flatten)]
     current: CurrentRow,
@@ -60,11 +76,11 @@ struct Row {
 /// What the account has to pay for runs with now. Denial: `NotFound`.
 pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
     let now = server.clock.now();
-    let row = load_row(server, account_id).await?.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?;
+    let row = recall_row(server, account_id).await?.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?;
     let own_keys = if row.has_keys { load_own(server, account_id).await? } else { OwnKeys::default() };
     let current = row.current.into_current(server)?;
     let trial = match (row.trial_id, row.trial_kind, row.trial_plan_id, row.trial_ends_at) {
-        (Some(trial_id), Some(kind), Some(plan), Some(ends_at)) => {
+        (Some(trial_id), Some(kind), Some(plan), Some(ends_at)) if ends_at > now => {
             Some(Running { trial_id, kind: kind.parse()?, plan, ends_at })
         }
         _ => None,
@@ -85,6 +101,20 @@ pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
     };
     let pay_with = row.pay_with.parse()?;
     Ok(Standing { account_id: account_id.clone(), current, own, plan, rule, pay_with, trial, own_keys })
+}
+
+async fn recall_row(server: &Server, account_id: &AccountId) -> Result<Option<Row>> {
+    let changes = db::changes();
+    if let Some((known_at, row)) = server.standings.0.get(account_id)
+        && known_at == changes
+    {
+        return Ok(Some(row));
+    }
+    let row = load_row(server, account_id).await?;
+    if let Some(row) = &row {
+        server.standings.0.insert(account_id.clone(), (changes, row.clone()));
+    }
+    Ok(row)
 }
 
 /// In one read, because every call of the gateway waits for it: the plan, what the account chose to pay with, the trial

@@ -78,6 +78,7 @@ pub struct Parts {
     pub mailer: mail::Mailer,
     /// Callers of the API seen in the last seconds.
     pub api_callers: api_key::Callers,
+    pub standings: allowance::Remembered,
     /// Woken when a job was inserted that somebody waits for.
     pub wake_jobs: Notify,
     /// Woken when a message to a webhook was inserted that somebody waits for.
@@ -127,6 +128,7 @@ impl Server {
             passwords: password::Hashing::default(),
             mailer: mail::Mailer::default(),
             api_callers: api_key::Callers::default(),
+            standings: allowance::Remembered::default(),
             wake_jobs: Notify::new(),
             webhook_wake: Notify::new(),
             tasks: Tasks::default(),

@@ -47,7 +47,7 @@ pub(super) async fn carry_out(db: &Db, clock: &Clock, requests: &[Request]) -> R
         tx.rollback().await?;
     } else {
         writes.write(&mut tx, clock).await?;
-        tx.commit().await?;
+        tx.commit_books().await?;
     }
     answers
         .into_iter()

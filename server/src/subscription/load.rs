@@ -12,7 +12,7 @@ use domain::subscription::{CurrentPlan, KeyMode, Standing, SubscriptionStatus, T
 use domain::time::Timestamp;
 
 /// What an account has now, as the columns of `account a` and of its live `subscription s`, which may be missing.
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub(crate) struct CurrentRow {
     plan_id: PlanId,
     status: Option<String>,

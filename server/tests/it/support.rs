@@ -40,10 +40,15 @@ pub async fn each_database(test: impl AsyncFn(&World)) {
 
 impl World {
     pub async fn sqlite() -> World {
+        World::sqlite_at(Clock::manual(START)).await
+    }
+
+    /// On SQLite with a clock of the caller's, as a benchmark needs, where the order of ids matters.
+    pub async fn sqlite_at(clock: Clock) -> World {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(Clock::system().new_id());
         let mut config = config(&folder);
         config.database = Database::Sqlite(folder.join("tokenbank.sqlite"));
-        World::open(config, Place::Folder(folder)).await
+        World::open(config, Place::Folder(folder), clock).await
     }
 
     pub async fn postgres() -> World {
@@ -55,11 +60,10 @@ impl World {
         let (before, _) = admin_url.rsplit_once('/').expect("TEST_POSTGRES_URL ends in a database name");
         let mut config = config(Path::new(env!("CARGO_TARGET_TMPDIR")));
         config.database = Database::Postgres(format!("{before}/{name}").into());
-        World::open(config, Place::PostgresDatabase { admin_url, name }).await
+        World::open(config, Place::PostgresDatabase { admin_url, name }, Clock::manual(START)).await
     }
 
-    async fn open(config: Config, place: Place) -> World {
-        let clock = Clock::manual(START);
+    async fn open(config: Config, place: Place, clock: Clock) -> World {
         let server = Server::open(config.clone(), clock.clone()).await.expect("open the server");
         World { server, clock, config, place }
     }
