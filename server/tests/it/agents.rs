@@ -166,6 +166,8 @@ async fn a_run_is_the_agents_whose_key_it_is_or_whom_it_names() {
         let (server, user) = (&it.server, &it.user);
         let support = agent::create(server, user, named("Support triage")).await.unwrap();
         let report = agent::create(server, user, named("Bericht für Köln")).await.unwrap();
+        // A key that is made in the same microsecond as another has no order among them.
+        world.clock.advance_seconds(1);
         let (made, secret) = api_key::create_for(server, user, "of support", Some(&support)).await.unwrap();
         let its_key = secret.expose_secret().to_owned();
         assert_eq!(made.agent_name.as_deref(), Some("Support triage"));
