@@ -25,7 +25,7 @@ pub(super) fn along(text: &[u8], key: &[u8]) -> Along {
     for letter in key {
         match letter_along(&text[at..], *letter) {
             Along::Whole(length) => at += length,
-            other => return other,
+            ends @ (Along::SoFar | Along::Not) => return ends,
         }
     }
     Along::Whole(at)
@@ -42,7 +42,7 @@ fn letter_along(text: &[u8], letter: u8) -> Along {
         (Some(_), 0) => Along::Not,
         (Some(b'u'), _) => match code_along(&text[slashes + 1..], letter) {
             Along::Whole(length) => Along::Whole(slashes + 1 + length),
-            other => other,
+            ends @ (Along::SoFar | Along::Not) => ends,
         },
         (Some(next), _) if *next == letter && matches!(letter, b'/' | b'"') => Along::Whole(slashes + 1),
         (Some(_), _) if letter == b'\\' => Along::Whole(slashes),

@@ -37,7 +37,7 @@ impl Look<'_> {
         let url = key.base_url.clone().unwrap_or_default();
         let (change_id, replace_id, delete_id) = (id.clone(), id.clone(), id);
         view! {
-        <details class="w-full sm:w-96">
+        <details class="key-change">
             <summary class="button w-fit" aria-label=format!("Change {name}")>"Change"</summary>
             <div class="grid grid-cols-1 gap-5 pt-4">
                 <form class="grid grid-cols-1 gap-3" method="post" action="/keys">

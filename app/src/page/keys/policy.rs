@@ -132,7 +132,7 @@ impl Policies<'_> {
             <select class="input" name=format!("policy-{name}") aria-label=format!("Whose key pays: {about}")>
                 {options}
             </select>
-            <label class="policy-cap flex items-center gap-2 text-13 text-ink-muted">
+            <label class="policy-cap items-center gap-2 text-13 text-ink-muted">
                 "at most $"
                 <input
                     class="input w-20"

@@ -82,7 +82,7 @@ impl Look<'_> {
                 </div>
                 {self
                     .manages
-                    .then(|| view! { <div class="key-actions flex flex-wrap gap-2">{moves(key, up, down)} {self.more(key)}</div> })}
+                    .then(|| view! { <div class="key-actions flex flex-wrap items-start gap-2 sm:justify-end">{moves(key, up, down)} {self.more(key)}</div> })}
             </li>
         }
         .into_any()
