@@ -254,6 +254,8 @@ test.describe('without JavaScript', () => {
     const rule = page.getByLabel('Whose key pays: Anthropic, Fast');
     const saveRules = () => page.getByRole('button', { name: 'Save the rules' }).click();
     await expect(line).toContainText('our key, paid from your plan or credits');
+    const cap = page.getByLabel('What Tokenbank may pay in a month, in dollars: Anthropic, Fast');
+    await expect(cap).toBeHidden();
 
     await rule.selectOption({ label: 'My key alone' });
     await saveRules();
@@ -264,7 +266,7 @@ test.describe('without JavaScript', () => {
     await saveRules();
     await expect(page.getByText(/Letting Tokenbank pay needs an amount of dollars/)).toBeVisible();
     await rule.selectOption({ label: 'My key, then Tokenbank' });
-    await page.getByLabel('What Tokenbank may pay in a month, in dollars: Anthropic, Fast').fill('5');
+    await cap.fill('5');
     await saveRules();
     await expect(line).toContainText('our key in place of yours, up to $5.00 more this month');
     await save(page, 'Anthropic', KEY.good, 'Mine');
