@@ -43,6 +43,8 @@ const CONSOLE = [
   '/credits/explained',
   '/credits/auto-top-up',
   '/credits/refund',
+  '/credits/refund?amount=2.50',
+  '/credits/refund?amount=a lot',
   '/limits',
   '/usage',
   '/usage/nothing-here',
@@ -79,9 +81,7 @@ for (const colorScheme of ['light', 'dark']) {
       test.describe('with credit and a run', () => {
         test.use({ storageState: async ({ customer }, use) => use(customer.state) });
         test('console', async ({ page, customer }) => {
-          for (const address of [...CONSOLE, customer.bought, customer.run.run, customer.run.record]) {
-            await lookAt(page, address);
-          }
+          for (const address of [...CONSOLE, ...customer.pages]) await lookAt(page, address);
           await openTask(page, 'PRD', INPUT);
           await examine(page, 'a task');
           await openPreview(page);

@@ -26,7 +26,7 @@ async function choose(page, { threshold, pack, cap }) {
   await page.getByRole('checkbox', { name: /^I agree that Stripe keeps the card/ }).check();
 }
 
-const charges = (page) => page.getByRole('table', { name: /^Automatic charges/ }).getByRole('row');
+const charges = (page) => page.getByRole('table', { name: /^Charges of auto-top-up/ }).getByRole('row');
 
 test('off, then on: the card is left, the charge is said before, the pack is bought', async ({ page, sandbox }) => {
   await signUp(page, sandbox, newPerson('topup'));
@@ -86,6 +86,10 @@ test('paused when the bank asks, confirmed with the bank, lifted by another card
   await page.getByRole('button', { name: 'Complete' }).click();
   await page.goto(PAGE);
   await reloadUntil(page, () => expect(state(page)).toContainText('On', { timeout: 250 }));
+  // The pack that it began with counts in the month, and stands among the charges.
+  await expect(page.getByRole('region', { name: 'Charges', exact: true })).toContainText('$11.50 of $100.00');
+  await expect(page.getByRole('region', { name: 'Charges', exact: true })).toContainText('1 of 5 charges');
+  await expect(charges(page).nth(1)).toContainText('The first pack, paid by you');
 
   // Charged while nobody is there, this card's bank asks: paused, with the reason and the remedy.
   await choose(page, { threshold: '10', pack: '$25 pack for $28.75', cap: '100' });
@@ -110,7 +114,7 @@ test('paused when the bank asks, confirmed with the bank, lifted by another card
   await page.getByRole('button', { name: 'Complete' }).click();
   await expect(page).toHaveURL(/auto-top-up\?confirmed=/);
   await expect(charges(page).nth(1)).toContainText('Paid');
-  await expect(page.getByRole('region', { name: 'Charges', exact: true })).toContainText('$28.75 of $100.00');
+  await expect(page.getByRole('region', { name: 'Charges', exact: true })).toContainText('$40.25 of $100.00');
 
   // It would ask again, so it stays paused until there is another card.
   await expect(state(page)).toContainText('Paused');

@@ -119,10 +119,7 @@ fn rates_are_shown_before_they_are_stored() {
     assert!(text.contains("line 2"), "the refusal names the line: {text}");
 }
 
-#[test]
-fn an_admin_and_an_api_key_can_be_made() {
-    let data = folder("cli-admin");
-    let data = data.to_str().unwrap();
+fn make_admin(data: &str) {
     let mut child = tokenbank(&["admin", "create", "--email", "admin@example.com", "--data", data])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -132,6 +129,13 @@ fn an_admin_and_an_api_key_can_be_made() {
     child.stdin.take().unwrap().write_all(b"a quiet long password\n").unwrap();
     let (code, text) = words(&child.wait_with_output().unwrap());
     assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn an_admin_and_an_api_key_can_be_made() {
+    let data = folder("cli-admin");
+    let data = data.to_str().unwrap();
+    make_admin(data);
 
     let key = ["api-key", "create", "--email", "admin@example.com", "--name", "laptop", "--data", data];
     let (code, text) = run(&key);
@@ -139,6 +143,37 @@ fn an_admin_and_an_api_key_can_be_made() {
     assert!(text.starts_with("tb_") && text.trim_end().lines().count() == 1, "one line with the key: {text}");
     let (code, text) = run(&["api-key", "create", "--email", "nobody@example.com", "--name", "x", "--data", data]);
     assert_eq!(code, 1, "{text}");
+}
+
+#[test]
+fn an_account_is_frozen_and_released_and_what_holds_on_is_said() {
+    let data = folder("cli-freeze");
+    let data = data.to_str().unwrap();
+    make_admin(data);
+    let account = |what: &str, email: &str, reason: &str| {
+        run(&["account", what, "--email", email, "--reason", reason, "--data", data])
+    };
+    let admin = "admin@example.com";
+    let says = |(code, text): (i32, String), expected: i32, words: &str| {
+        assert!(code == expected && text.contains(words), "{code}: {text}");
+    };
+    says(account("unfreeze", admin, "Looked at it."), 0, "was not frozen");
+    says(account("freeze", admin, "Resells."), 0, "is frozen");
+    says(account("freeze", admin, " "), 2, "is empty");
+    says(run(&["account", "freeze", "--email", admin, "--data", data]), 2, "--reason");
+    says(account("unfreeze", admin, "Talked to them."), 0, "is released");
+    says(account("freeze", "nobody@example.com", "Why."), 1, "no user");
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let db = server::db::Db::open_sqlite(&Path::new(data).join("tokenbank.sqlite")).await.unwrap();
+        let server::db::Db::Sqlite { write, .. } = &db else { panic!("not SQLite") };
+        let owed = "insert into account_freeze (account_id, cause, reference, frozen_at)
+                    select account_id, 'owed', '', 0 from account";
+        sqlx::query(owed).execute(write).await.unwrap();
+        db.close().await;
+    });
+    says(account("unfreeze", admin, "Looked at it."), 1, "is still frozen since 1970-01-01");
 }
 
 #[test]

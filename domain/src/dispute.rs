@@ -83,8 +83,27 @@ impl FreezeCause {
                 "If the payment was yours, write to support. If it was not, have it refunded here: unused credit goes \
                  back to the card."
             }
-            FreezeCause::Owed => "Buy credit: what is owed is taken from it first, and runs start again at once.",
+            FreezeCause::Owed => {
+                "Buy credit: what is owed is taken from it first, and runs start again at once. Runs on your own keys go on."
+            }
             FreezeCause::ByHand => "Write to support.",
+        }
+    }
+
+    /// Whether runs on the account's own keys go on: they spend nothing of ours, and what is owed is about money alone. A
+    /// dispute freezes as a whole while it is open (spec, "freeze on opening"); a warning and our own decision are about trust.
+    pub const fn leaves_own_keys(self) -> bool {
+        match self {
+            FreezeCause::Owed => true,
+            FreezeCause::Dispute | FreezeCause::FraudWarning | FreezeCause::ByHand => false,
+        }
+    }
+
+    /// Whether somebody of ours may lift it: a dispute ends at the bank, and what is owed when it is paid.
+    pub const fn may_be_lifted_by_hand(self) -> bool {
+        match self {
+            FreezeCause::FraudWarning | FreezeCause::ByHand => true,
+            FreezeCause::Dispute | FreezeCause::Owed => false,
         }
     }
 
@@ -121,8 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_owed_can_be_bought_away() {
-        let may: Vec<FreezeCause> = FreezeCause::ALL.iter().copied().filter(|cause| cause.may_buy()).collect();
-        assert_eq!(may, [FreezeCause::Owed]);
+    fn what_each_cause_leaves_and_who_lifts_it() {
+        let table: Vec<_> = FreezeCause::ALL
+            .iter()
+            .map(|cause| (cause.as_str(), cause.may_buy(), cause.leaves_own_keys(), cause.may_be_lifted_by_hand()))
+            .collect();
+        assert_eq!(
+            table,
+            [
+                ("dispute", false, false, false),
+                ("fraud_warning", false, false, true),
+                ("owed", true, true, false),
+                ("by_hand", false, false, true),
+            ]
+        );
     }
 }

@@ -7,7 +7,8 @@ use crate::time::Timestamp;
 
 /// How the forecast is made, as pages say it.
 pub const METHOD: &str = "What this month has cost so far, and for the rest of it the mean of the last 7 days, or of the days since \
-                          the first run if those are fewer. There is no forecast before 3 days of use.";
+                          the first run if those are fewer; for one API key or member, the mean of this month. There is no forecast \
+                          before 3 days of use.";
 
 /// The days whose mean counts.
 pub const WINDOW_SECONDS: i64 = 7 * 86_400;

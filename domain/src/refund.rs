@@ -4,14 +4,37 @@
 //! A pack sells its credit and its bonus for its price. What is left of both goes back as the same part of the price:
 //! half of what could be spent is half of the price. Bonus that was spent before the bought credit counts as spent, so it
 //! is not paid out and cannot be won by buying, spending the bonus and giving the rest back. Stripe does not return its
-//! fee for the payment, so its part is taken off (<https://docs.stripe.com/refunds>).
+//! fee for the payment (<https://docs.stripe.com/refunds>); the catalogue says whether its part is taken off or is ours.
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
 use crate::denial::Denial;
-use crate::money::{Cents, Usd, ratio_half_up};
+use crate::money::{BasisPoints, Cents, Usd, ratio_half_up};
 use crate::pack::StripeFee;
 use serde::{Deserialize, Serialize};
+
+crate::text_enum! {
+    /// What a refund does about the fee that Stripe took for the payment and does not return.
+    #[derive(Default)]
+    FeePolicy {
+        /// Its part is taken off what arrives on the card.
+        #[default]
+        Keep = "keep",
+        /// All that was paid for the unused credit arrives; the fee is the platform's cost.
+        GiveBack = "give_back",
+    }
+}
+
+impl FeePolicy {
+    /// What is taken off a whole payment that goes back, where Stripe took `fee`.
+    #[must_use]
+    pub const fn taken_off(self, fee: StripeFee) -> StripeFee {
+        match self {
+            FeePolicy::Keep => fee,
+            FeePolicy::GiveBack => StripeFee { percent: BasisPoints(0), fixed: Usd::ZERO },
+        }
+    }
+}
 
 /// A paid purchase as far as it decides what can go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +61,7 @@ pub struct Part {
     pub bonus: Usd,
     /// What of the price that is.
     pub price: Cents,
-    /// What Stripe keeps of it.
+    /// What is taken off it for what Stripe kept; zero where the catalogue gives the fee back.
     pub fee: Cents,
     /// What arrives on the card.
     pub cash: Cents,
@@ -88,7 +111,7 @@ impl Sold {
         Some(Part { credit, bonus, price: Cents(cash.0.checked_add(fee)?), fee: Cents(fee), cash })
     }
 
-    /// What Stripe kept of the payment, rounded half up to the cent.
+    /// What is taken off when the whole payment goes back, rounded half up to the cent as Stripe does.
     fn fee(&self, fee: StripeFee) -> Option<Cents> {
         let price = Usd::from_cents(self.price)?;
         Some(price.checked_mul_basis_points(fee.percent)?.checked_add(fee.fixed)?.to_cents_half_up().min(self.price))
@@ -103,8 +126,8 @@ impl Sold {
     }
 }
 
-/// What goes back of each of these purchases, given newest first: `cash` in all, or everything. Denied with `Invalid`
-/// when there is not so much.
+/// What goes back of each of these purchases, given newest first: `cash` in all, or everything; `fee` is what is taken off
+/// a payment ([`FeePolicy::taken_off`]). Denied with `Invalid` when there is not so much.
 pub fn plan<T: Clone>(sold: &[(T, Sold)], fee: StripeFee, cash: Option<Cents>) -> Result<Vec<(T, Part)>, Denial> {
     let most: Vec<(&T, &Sold, Part)> =
         sold.iter().filter_map(|(purchase, sold)| Some((purchase, sold, sold.most(fee)?))).collect();
@@ -135,7 +158,6 @@ pub fn plan<T: Clone>(sold: &[(T, Sold)], fee: StripeFee, cash: Option<Cents>) -
 #[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
-    use crate::money::BasisPoints;
 
     const FEE: StripeFee = StripeFee { percent: BasisPoints(290), fixed: Usd::from_nanos(300_000_000) };
 
@@ -200,6 +222,56 @@ mod tests {
         // Half of it was claimed while a run held it, from another purchase's credit.
         let claimed = Sold { claimed_amount: usd("5"), back: Cents(575), ..sold("10", "0", "10", "0") };
         assert_eq!(claimed.most(FEE).unwrap().credit, usd("5"));
+    }
+
+    /// By hand, each way of the catalogue: (left of credit and bonus) → credit, bonus, price, fee and cash of "keep", then of
+    /// "give_back".
+    #[test]
+    fn the_fee_is_taken_off_or_given_back_to_the_cent() {
+        for (sold, credit, bonus, price, fee, kept, returned) in [
+            (sold("10", "0", "10", "0"), "10", "0", 1_150, 63, 1_087, 1_150),
+            (sold("25", "0", "25", "0"), "25", "0", 2_875, 113, 2_762, 2_875),
+            (sold("50", "5", "50", "5"), "50", "5", 5_750, 197, 5_553, 5_750),
+            (sold("100", "15", "100", "15"), "100", "15", 11_500, 364, 11_136, 11_500),
+            // A quarter left: 287.5 cents of the price are 288, 15.75 of the fee are 16.
+            (sold("10", "0", "2.50", "0"), "2.50", "0", 288, 16, 272, 288),
+            // Half of a pack whose bonus is spent: 25 × 50 / 55 of credit, and the rest of it for the bonus.
+            (sold("50", "5", "25", "0"), "22.727272727", "2.272727273", 2_614, 90, 2_524, 2_614),
+            // A cent of credit is a cent of the price, and less than half a cent of the fee.
+            (sold("10", "0", "0.01", "0"), "0.01", "0", 1, 0, 1, 1),
+        ] {
+            let part = |fee: i64, cash: i64| Part {
+                credit: usd(credit),
+                bonus: usd(bonus),
+                price: Cents(price),
+                fee: Cents(fee),
+                cash: Cents(cash),
+            };
+            assert_eq!(sold.most(FeePolicy::Keep.taken_off(FEE)), Some(part(fee, kept)), "{sold:?}");
+            assert_eq!(sold.most(FeePolicy::GiveBack.taken_off(FEE)), Some(part(0, returned)), "{sold:?}");
+        }
+    }
+
+    /// Whatever is left: giving the fee back removes the same credit and sends what was paid for it, never more than that.
+    #[test]
+    fn both_policies_remove_the_same_credit() {
+        let none = FeePolicy::GiveBack.taken_off(FEE);
+        for cents in (1..=5_000).step_by(37) {
+            for bonus_cents in [0, 1, 250, 500] {
+                let amount_left = Usd::from_nanos(cents * 10_000_000);
+                let bonus_left = Usd::from_nanos(bonus_cents * 10_000_000);
+                let sold = Sold { amount_left, bonus_left, ..sold("50", "5", "50", "5") };
+                let (Some(keep), Some(back)) = (sold.most(FEE), sold.most(none)) else { continue };
+                assert_eq!((keep.credit, keep.bonus, keep.price), (back.credit, back.bonus, back.price));
+                assert_eq!((back.fee, back.cash), (Cents(0), back.price));
+                assert_eq!(keep.cash.0, keep.price.0 - keep.fee.0);
+                assert!(back.cash <= sold.price);
+            }
+        }
+        let whole = [("only", sold("50", "5", "50", "5"))];
+        let some = plan(&whole, none, Some(Cents(575))).unwrap();
+        // A tenth of the price is a tenth of the credit and of the bonus.
+        assert_eq!((some[0].1.credit, some[0].1.bonus, some[0].1.fee), (usd("5"), usd("0.5"), Cents(0)));
     }
 
     #[test]

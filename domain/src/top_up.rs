@@ -48,6 +48,7 @@ crate::text_enum! {
         MissingPaymentMethod = "missing_payment_method",
         InvalidAmount = "invalid_amount",
         ConsentExpired = "consent_expired",
+        ConsentWithdrawn = "consent_withdrawn",
         AccountFrozen = "account_frozen",
     }
 }
@@ -169,12 +170,20 @@ pub struct Suspension {
     pub card: String,
 }
 
+/// What somebody agreed to, as far as it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    Until(Timestamp),
+    /// Whoever agreed has left the account, or may no longer spend for it.
+    Withdrawn,
+}
+
 /// Everything that decides, as it is under the account's lock.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// `None` when it is off.
     pub rule: Option<&'a Rule>,
-    pub consent_ends_at: Timestamp,
+    pub consent: Consent,
     /// Everything that belongs to the customer, what running work holds included: that is not spent yet.
     pub balance: Usd,
     /// The most that a run could have cost which was refused just now; zero for other triggers.
@@ -185,7 +194,8 @@ pub struct Facts<'a> {
     pub card: Option<&'a str>,
     pub suspension: Option<&'a Suspension>,
     pub is_frozen: bool,
-    /// The charges since the month began and since the last one that was paid, newest first.
+    /// The charges since the month began and since the last one that was paid, newest first; the first pack of a rule, which is
+    /// paid on Stripe's page, is one of them.
     pub attempts: &'a [Attempt],
     /// The calendar month whose charges the cap counts.
     pub month: Period,
@@ -238,8 +248,10 @@ fn paused(limits: &TopUpLimits, facts: &Facts<'_>, rule: &Rule, now: Timestamp) 
     if facts.is_frozen {
         return Some((Reason::AccountFrozen, None));
     }
-    if now >= facts.consent_ends_at {
-        return Some((Reason::ConsentExpired, None));
+    match facts.consent {
+        Consent::Withdrawn => return Some((Reason::ConsentWithdrawn, None)),
+        Consent::Until(ends_at) if now >= ends_at => return Some((Reason::ConsentExpired, None)),
+        Consent::Until(_) => {}
     }
     let Some(card) = facts.card else { return Some((Reason::MissingPaymentMethod, None)) };
     if let Some(suspension) = facts.suspension.filter(|suspension| suspension.card == card) {
@@ -297,6 +309,7 @@ pub fn after_refusal(limits: &TopUpLimits, reason: Reason, failures: u32) -> Opt
         | Reason::MissingPaymentMethod
         | Reason::InvalidAmount
         | Reason::ConsentExpired
+        | Reason::ConsentWithdrawn
         | Reason::AccountFrozen => None,
     }
 }
@@ -342,6 +355,7 @@ impl Reason {
             Reason::MissingPaymentMethod => "There is no card to charge.",
             Reason::InvalidAmount => "The pack is no longer sold as it was when you agreed.",
             Reason::ConsentExpired => "Your consent has ended, as you chose.",
+            Reason::ConsentWithdrawn => "Who agreed to it has left, or may no longer spend for this account.",
             Reason::AccountFrozen => "The account is frozen.",
         }
     }
@@ -358,6 +372,7 @@ impl Reason {
             Reason::MissingPaymentMethod => remedy("Add a card", "/credits/auto-top-up#card"),
             Reason::InvalidAmount => remedy("Choose a pack", "/credits/auto-top-up#rule"),
             Reason::ConsentExpired => remedy("Renew your consent", "/credits/auto-top-up#rule"),
+            Reason::ConsentWithdrawn => remedy("Agree to it yourself", "/credits/auto-top-up#rule"),
             Reason::ChargeFailed | Reason::FailedAttemptLimitReached => {
                 remedy("Use another card", "/credits/auto-top-up#card")
             }

@@ -36,7 +36,7 @@ fn verdict<'a>(balance: &str, attempts: &'a [Attempt], change: impl FnOnce(&mut 
     let rule: &'static Rule = &RULE;
     let mut facts = Facts {
         rule: Some(rule),
-        consent_ends_at: NOW.plus_seconds(86_400),
+        consent: Consent::Until(NOW.plus_seconds(86_400)),
         balance: usd(balance),
         refused: Usd::ZERO,
         pack: catalogue.pack(&rule.pack).ok(),
@@ -81,8 +81,10 @@ fn a_refused_run_buys_one_pack_if_one_pack_pays_for_it() {
 #[test]
 fn whoever_did_not_agree_is_not_charged() {
     assert_eq!(verdict("0", &[], |facts| facts.rule = None), Verdict::Off);
-    assert_eq!(verdict("0", &[], |facts| facts.consent_ends_at = NOW), paused(Reason::ConsentExpired));
-    assert_eq!(verdict("0", &[], |facts| facts.consent_ends_at = NOW.plus_seconds(1)), DUE);
+    assert_eq!(verdict("0", &[], |facts| facts.consent = Consent::Until(NOW)), paused(Reason::ConsentExpired));
+    assert_eq!(verdict("0", &[], |facts| facts.consent = Consent::Until(NOW.plus_seconds(1))), DUE);
+    let withdrawn = verdict("0", &[], |facts| facts.consent = Consent::Withdrawn);
+    assert_eq!(withdrawn, paused(Reason::ConsentWithdrawn));
     assert_eq!(verdict("0", &[], |facts| facts.card = None), paused(Reason::MissingPaymentMethod));
     assert_eq!(verdict("0", &[], |facts| facts.is_frozen = true), paused(Reason::AccountFrozen));
     assert_eq!(verdict("0", &[], |facts| facts.pack = None), paused(Reason::InvalidAmount));

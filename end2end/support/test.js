@@ -5,6 +5,26 @@ import { buyPack, newPerson, payWithCredits, runTask, signUp } from './person.js
 
 export { expect };
 
+// Where the newest line of the statement opens.
+async function firstLine(page) {
+  await page.goto('/credits/statement');
+  return page.locator('a[href^="/credits/statement/line/"]').first().getAttribute('href');
+}
+
+// Adds a webhook and sends it a test; the address of its page.
+async function addWebhook(page, sandbox) {
+  await page.goto('/settings/webhooks');
+  await page.getByLabel('Address').fill(`${sandbox}/receiver`);
+  await page.getByLabel('Label').fill('Receiver');
+  await page.getByRole('button', { name: 'Add the webhook' }).click();
+  await page.goto('/settings/webhooks');
+  const address = await page.locator('a[href^="/settings/webhooks/"]').first().getAttribute('href');
+  await page.goto(address);
+  await page.getByRole('button', { name: 'Send a test' }).click();
+  await expect(page.getByText('The test is on its way')).toBeVisible();
+  return address;
+}
+
 export const test = base.extend({
   database: ['sqlite', { option: true, scope: 'worker' }],
 
@@ -25,9 +45,11 @@ export const test = base.extend({
       const bought = await buyPack(page, '$10');
       await payWithCredits(page);
       const run = await runTask(page, 'PRD');
+      const more = [bought, run.run, run.record, await firstLine(page), await addWebhook(page, sandbox)];
       const state = await context.storageState();
       await context.close();
-      await use({ state, bought, run });
+      // `pages`: those of their own, each with something on it.
+      await use({ state, bought, run, pages: more });
     },
     { scope: 'worker', timeout: 120_000 },
   ],

@@ -1,6 +1,7 @@
 //! Owns: the command line: what each command is called, and its exit code (0 done, 1 found something, 2 usage).
 //! Does not own: what a command does; that is a function of `server`.
 
+mod account;
 mod code;
 mod demo;
 mod manage;
@@ -53,6 +54,9 @@ enum Command {
     /// Codes that give credit.
     #[command(subcommand)]
     Code(code::CodeCommand),
+    /// Accounts: freeze one, or lift a freeze.
+    #[command(subcommand)]
+    Account(account::AccountCommand),
 }
 
 #[derive(Args, Clone)]
@@ -215,6 +219,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 manage::answer_appeal(&settings, &appeal, AppealState::Granted).await
             }
             Command::Code(command) => code::run(command).await,
+            Command::Account(command) => account::run(command).await,
             Command::Trial(TrialCommand::Refuse { appeal, settings }) => {
                 manage::answer_appeal(&settings, &appeal, AppealState::Refused).await
             }

@@ -17,9 +17,11 @@ pub async fn serve(settings: Settings) -> Result<Outcome, Problem> {
         Problem::Usage(format!("these settings must be mended before it can start:\n{}", lines.join("\n")))
     })?;
     let listener = bind(config.listen).await?;
+    // Port 0 takes a free one, so the address is said as it came to be.
+    let address = listener.local_addr().map_err(|error| Problem::Failed(error.to_string()))?;
     let server = Server::open(config, Clock::system()).await?;
     server.run_background();
-    say(&format!("tokenbank listens on http://{}", server.config.listen));
+    say(&format!("tokenbank listens on http://{address}"));
     until_told_to_stop(server, listener).await?;
     Ok(Outcome::Done)
 }

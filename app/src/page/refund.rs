@@ -17,6 +17,7 @@ use domain::denial::Denial;
 use domain::id::RefundRequestId;
 use domain::money::{Cents, Usd};
 use domain::pack::StripeFee;
+use domain::refund::FeePolicy;
 use leptos::prelude::*;
 use leptos_meta::Meta;
 use leptos_router::hooks::use_query_map;
@@ -55,7 +56,7 @@ pub fn RefundPage() -> impl IntoView {
         let refunds = list(&server, &user.account_id).await?;
         let may_not = user.require(Permission::ManageBilling).err();
         let request_id = RefundRequestId::new(server.clock.new_id());
-        let fee = server.catalogue.load().stripe_fee;
+        let (fee, fee_policy) = (server.catalogue.load().stripe_fee, server.catalogue.load().refund_fee);
         let shown_amount = if is_valid { typed.clone() } else { String::new() };
 
         Ok(view! {
@@ -87,7 +88,7 @@ pub fn RefundPage() -> impl IntoView {
                             <h2 class="text-20 font-semibold" id="offer">
                                 "What goes back"
                             </h2>
-                            {offer(&lines, &user.time_zone)} {policy(fee)}
+                            {offer(&lines, fee_policy, &user.time_zone)} {policy(fee_policy, fee)}
                             {match may_not {
                                 Some(denial) => {
                                     view! { <Notice tone=Tone::Info title=denial.sentence()>()</Notice> }.into_any()
@@ -141,7 +142,8 @@ fn choose(most: Cents, typed: String, problem: Option<String>) -> impl IntoView 
 }
 
 /// The lines, one for each purchase.
-fn offer(lines: &[Line], zone: &str) -> impl IntoView + use<> {
+fn offer(lines: &[Line], fee_policy: FeePolicy, zone: &str) -> impl IntoView + use<> {
+    let takes_fee = fee_policy == FeePolicy::Keep;
     let rows = lines
         .iter()
         .map(|line| {
@@ -173,9 +175,14 @@ fn offer(lines: &[Line], zone: &str) -> impl IntoView + use<> {
                     <td class="number">
                         <Money amount=usd(part.price) digits=Digits::Cents />
                     </td>
-                    <td class="number">
-                        <Money amount=usd(Cents(-part.fee.0)) digits=Digits::Cents />
-                    </td>
+                    {takes_fee
+                        .then(|| {
+                            view! {
+                                <td class="number">
+                                    <Money amount=usd(Cents(-part.fee.0)) digits=Digits::Cents />
+                                </td>
+                            }
+                        })}
                     <td class="number font-medium">
                         <Money amount=usd(part.cash) digits=Digits::Cents />
                     </td>
@@ -198,9 +205,14 @@ fn offer(lines: &[Line], zone: &str) -> impl IntoView + use<> {
                     <th class="number" scope="col">
                         "You paid for it"
                     </th>
-                    <th class="number" scope="col">
-                        "Stripe keeps"
-                    </th>
+                    {takes_fee
+                        .then(|| {
+                            view! {
+                                <th class="number" scope="col">
+                                    "Stripe keeps"
+                                </th>
+                            }
+                        })}
                     <th class="number" scope="col">
                         "To your card"
                     </th>
@@ -216,9 +228,14 @@ fn offer(lines: &[Line], zone: &str) -> impl IntoView + use<> {
                     <td class="number">
                         <Money amount=price digits=Digits::Cents />
                     </td>
-                    <td class="number">
-                        <Money amount=fee digits=Digits::Cents />
-                    </td>
+                    {takes_fee
+                        .then(|| {
+                            view! {
+                                <td class="number">
+                                    <Money amount=fee digits=Digits::Cents />
+                                </td>
+                            }
+                        })}
                     <td class="number font-semibold">
                         <Money amount=cash digits=Digits::Cents />
                     </td>
@@ -228,15 +245,21 @@ fn offer(lines: &[Line], zone: &str) -> impl IntoView + use<> {
     }
 }
 
-/// Stripe's policy, said before anything is confirmed.
-fn policy(fee: StripeFee) -> impl IntoView {
+/// What becomes of Stripe's fee, said before anything is confirmed.
+fn policy(fee_policy: FeePolicy, fee: StripeFee) -> impl IntoView {
     let fee = format!("{} and {}", percent_text(fee.percent), text(fee.fixed, Digits::Cents));
+    let said = match fee_policy {
+        FeePolicy::Keep => format!(
+            "Stripe does not give back what it kept of a payment ({fee}) when the payment is refunded, so that part is taken off."
+        ),
+        FeePolicy::GiveBack => format!(
+            "You get back everything that you paid for the unused credit. What Stripe kept of the payment ({fee}) it does not \
+             return; we bear it."
+        ),
+    };
     view! {
         <p class="max-w-prose text-13 text-ink-muted">
-            {format!(
-                "Stripe does not give back what it kept of a payment ({fee}) when the payment is refunded, so that part is \
-                 taken off. The credit is removed at once; banks show the money after 5 to 10 days.",
-            )}
+            {said} " The credit is removed at once; banks show the money after 5 to 10 days."
         </p>
     }
 }

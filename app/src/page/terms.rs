@@ -2,9 +2,11 @@
 
 use crate::page::pricing::day;
 use crate::ui::layout::public_about;
+use crate::ui::money::{Digits, text};
 use crate::ui::pack::percent_text;
 use crate::visitor;
 use domain::catalogue::{Catalogue, TrialKind};
+use domain::refund::FeePolicy;
 use leptos::prelude::*;
 
 #[component]
@@ -111,13 +113,21 @@ fn parts(catalogue: &Catalogue) -> Vec<(&'static str, &'static str, Vec<String>)
         (
             "refunds",
             "Refunds",
-            vec![
-                "You may have the unused part of the credit you bought paid back at any time, newest purchase first, to \
-                 the card it was bought with, less what Stripe keeps of the payment and does not give back. The bonus of that \
-                 purchase is taken away in proportion; bonus that was spent counts as spent. Trial, promotional and bonus \
-                 credit is not paid out."
-                    .to_owned(),
-            ],
+            vec![format!(
+                "You may have the unused part of the credit you bought paid back at any time, newest purchase first, to the card \
+                 it was bought with, {}. The bonus of that purchase is taken away in proportion; bonus that was spent counts as \
+                 spent. Trial, promotional and bonus credit is not paid out.",
+                match catalogue.refund_fee {
+                    FeePolicy::Keep => format!(
+                        "less what Stripe keeps of the payment and does not give back ({} and {})",
+                        percent_text(catalogue.stripe_fee.percent),
+                        text(catalogue.stripe_fee.fixed, Digits::Cents),
+                    ),
+                    FeePolicy::GiveBack => {
+                        "in full: what Stripe keeps of the payment and does not give back, we bear".to_owned()
+                    }
+                },
+            )],
         ),
         (
             "disputes",

@@ -11,6 +11,7 @@ use crate::money::{BasisPoints, Usd};
 use crate::pack::{Pack, StripeFee};
 use crate::plan::{Allowance, PayPerUse, Plan, PlanLimits, PlanPrice};
 use crate::provider::Provider;
+use crate::refund::FeePolicy;
 use crate::time::Timestamp;
 use crate::top_up::TopUpLimits;
 use serde::Deserialize;
@@ -62,6 +63,9 @@ pub(super) struct File {
 struct FeeRow {
     basis_points: u16,
     fixed: Amount,
+    /// A file from before this could be chosen means that it is kept.
+    #[serde(default)]
+    on_refund: FeePolicy,
 }
 
 #[derive(Deserialize)]
@@ -223,6 +227,7 @@ impl File {
                 percent: BasisPoints(self.stripe_fee.basis_points.into()),
                 fixed: self.stripe_fee.fixed.0,
             },
+            refund_fee: self.stripe_fee.on_refund,
             plans: self.plans.into_iter().map(PlanRow::into_plan).collect(),
             packs: self.packs.into_iter().map(PackRow::into_pack).collect(),
             trials: self.trials.into_iter().map(TrialRow::into_trial).collect(),

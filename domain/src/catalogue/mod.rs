@@ -17,6 +17,7 @@ use crate::money::{BasisPoints, Usd};
 use crate::pack::{Pack, StripeFee};
 use crate::plan::Plan;
 use crate::provider::Provider;
+use crate::refund::FeePolicy;
 use crate::time::Timestamp;
 use crate::top_up::TopUpLimits;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub struct Catalogue {
     /// What a pack costs above the credit that is bought.
     pub markup: BasisPoints,
     pub stripe_fee: StripeFee,
+    /// What a refund does about that fee.
+    #[serde(default)]
+    pub refund_fee: FeePolicy,
     pub plans: Vec<Plan>,
     pub packs: Vec<Pack>,
     /// Every trial that is written down; [`Catalogue::trial`] says which are offered.
@@ -317,7 +321,7 @@ pub(crate) mod tests {
             ("running_agents = 3", "running_agents = -3", "is negative"),
             ("running_agents = 3", "running_agents = \"many\"", "\"unlimited\""),
             ("throttled_to_a_minute = 1", "", "`throttled_to_a_minute` is missing"),
-            ("version = \"tiers-2026-12-2\"", "version = \" \"", "without a name"),
+            ("version = \"tiers-2026-12-3\"", "version = \" \"", "without a name"),
             ("effective_at = 2026-01-01", "effective_at = 2025-12-31", "no price of `free` counts yet"),
             ("throttled_after = 3_000", "throttled_after = 5_000", "is never reached"),
             (
@@ -336,6 +340,7 @@ pub(crate) mod tests {
                 "there is no skill `user-tale`",
             ),
             ("id = \"regular\"", "id = \"light\"", "another profile `light`"),
+            ("on_refund = \"keep\"", "on_refund = \"halve\"", "`halve` is not a FeePolicy"),
             ("days = 14", "days = 0", "a trial of no days"),
             ("amount = \"5.00\"", "amount = \"0.00\"", "needs an amount to spend"),
             ("models = \"all\"", "models = \"some\"", "or \"all\""),
@@ -350,7 +355,7 @@ pub(crate) mod tests {
             ("alert_percents = [50, 80, 100]", "alert_percents = [50, 80, 80]", "do not rise"),
             ("effective_at = 2025-10-01", "effective_at = 2025-13-01", ""),
             ("effective_at = 2025-10-01", "effective_at = 2025-10-01T00:00:00Z", "is not a day"),
-            ("version = \"tiers-2026-12-2\"", "version = ", ""),
+            ("version = \"tiers-2026-12-3\"", "version = ", ""),
         ] {
             let text = TIERS.replacen(&format!("\n{right}\n"), &format!("\n{wrong}\n"), 1);
             assert_ne!(text, TIERS, "`{right}` is in the file");

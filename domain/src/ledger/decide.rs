@@ -3,6 +3,7 @@
 use super::claim::{self, Claim, ClaimRecord};
 use super::{Balance, Book, Entry, GrantKind, HoldRecord, HoldState, Lot, Posting, PostingKind, Standing};
 use crate::denial::Denial;
+use crate::funding::FundingSource;
 use crate::id::{ClaimId, ExecutionId, LotId, ModelId};
 use crate::money::Usd;
 use crate::time::Timestamp;
@@ -10,8 +11,8 @@ use crate::time::Timestamp;
 /// What may be done with an account's credit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Sets `amount` aside for a run of `model`, from credit of `only` one kind or from all of it.
-    Hold { execution_id: ExecutionId, amount: Usd, model: ModelId, only: Option<GrantKind>, expires_at: Timestamp },
+    /// Sets `amount` aside for a run of `model`, from the credit that `source` may take: trial credit alone, or all of it.
+    Hold { execution_id: ExecutionId, amount: Usd, model: ModelId, source: FundingSource, expires_at: Timestamp },
     /// Ends a hold by taking what the run cost. What it cost above the hold is the platform's loss.
     Capture { execution_id: ExecutionId, cost: Usd },
     /// Ends a hold and gives all of it back.
@@ -60,10 +61,10 @@ pub struct Decision {
 /// Decides one command. A hold that was made or ended before, in the same way, is a repeat; in another way, a conflict.
 pub fn decide(standing: &Standing, now: Timestamp, command: &Command) -> Result<Decision, Denial> {
     match command {
-        Command::Hold { execution_id, amount, model, only, expires_at } => match standing.hold(execution_id) {
+        Command::Hold { execution_id, amount, model, source, expires_at } => match standing.hold(execution_id) {
             Some(made) if made.amount == *amount => Ok(repeat(standing, made)),
             Some(_) => Err(conflict(execution_id, "was started before with another price")),
-            None => hold(standing, now, (execution_id, model, *only), *amount, *expires_at),
+            None => hold(standing, now, (execution_id, model, *source), *amount, *expires_at),
         },
         Command::Capture { execution_id, cost } => end(standing, execution_id, HoldState::Captured, *cost),
         Command::Void { execution_id } => end(standing, execution_id, HoldState::Voided, Usd::ZERO),
@@ -92,17 +93,18 @@ pub fn decide(standing: &Standing, now: Timestamp, command: &Command) -> Result<
 fn hold(
     standing: &Standing,
     now: Timestamp,
-    (execution_id, model, only): (&ExecutionId, &ModelId, Option<GrantKind>),
+    (execution_id, model, source): (&ExecutionId, &ModelId, FundingSource),
     amount: Usd,
     expires_at: Timestamp,
 ) -> Result<Decision, Denial> {
     if amount.is_negative() {
         return Err(negative("amount"));
     }
-    if let Some(reason) = &standing.frozen {
-        return Err(Denial::AccountFrozen { reason: reason.clone() });
+    if let Some(frozen) = standing.frozen.as_ref().filter(|frozen| !frozen.leaves(source)) {
+        return Err(Denial::AccountFrozen { reason: frozen.reason.clone() });
     }
-    let is_usable = |lot: &&Lot| lot.pays_for(model, now) && only.is_none_or(|only| lot.kind == only);
+    let is_asked = |kind| source != FundingSource::Trial || kind == GrantKind::Trial;
+    let is_usable = |lot: &&Lot| lot.pays_for(model, now) && is_asked(lot.kind);
     let mut usable: Vec<&Lot> = standing.lots.iter().filter(is_usable).collect();
     usable.sort_by(|a, b| a.burn_order().cmp(&b.burn_order()));
 

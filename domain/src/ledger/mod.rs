@@ -13,6 +13,8 @@ mod tests;
 pub use claim::{Claim, ClaimKind, ClaimRecord, Shortfall};
 pub use decide::{Command, Decision, decide, grant_key};
 
+use crate::dispute::FreezeCause;
+use crate::funding::FundingSource;
 use crate::id::{ClaimId, ExecutionId, LotId, ModelId};
 use crate::money::Usd;
 use crate::text_enum;
@@ -210,8 +212,27 @@ pub struct Standing {
     pub holds: Vec<HoldRecord>,
     /// At least the claims that the commands name.
     pub claims: Vec<ClaimRecord>,
-    /// Why the account is frozen, if it is: no new holds.
-    pub frozen: Option<String>,
+    /// Why the account is frozen, if it is: no new holds, but those that the cause leaves.
+    pub frozen: Option<Frozen>,
+}
+
+/// An account that starts no new runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// After "This account is frozen: ".
+    pub reason: String,
+    /// `None` where only the reason is known, such as of an account that was deleted: nothing runs.
+    pub cause: Option<FreezeCause>,
+}
+
+impl Frozen {
+    /// Whether a run that this source pays for may start all the same.
+    pub fn leaves(&self, source: FundingSource) -> bool {
+        match source {
+            FundingSource::OwnKey => self.cause.is_some_and(FreezeCause::leaves_own_keys),
+            FundingSource::Trial | FundingSource::Allowance | FundingSource::Credits => false,
+        }
+    }
 }
 
 impl Standing {

@@ -39,7 +39,13 @@ fn grant(standing: &mut Standing, lot: &str, kind: GrantKind, amount: i64, expir
 
 fn hold(id: &str, amount: i64, name: &str) -> Command {
     let execution_id = ExecutionId::new(id);
-    Command::Hold { execution_id, amount: usd(amount), model: model(name), only: None, expires_at: LATER }
+    Command::Hold {
+        execution_id,
+        amount: usd(amount),
+        model: model(name),
+        source: FundingSource::Credits,
+        expires_at: LATER,
+    }
 }
 
 fn capture(id: &str, cost: i64) -> Command {
@@ -151,10 +157,26 @@ fn a_lot_that_has_not_expired_is_not_taken_back() {
 fn a_frozen_account_finishes_its_runs_and_starts_none() {
     let mut standing = all_kinds();
     apply(&mut standing, &hold("a", 10, "haiku")).unwrap();
-    standing.frozen = Some("dispute".to_owned());
+    standing.frozen = Some(Frozen { reason: "dispute".to_owned(), cause: None });
     let denied = apply(&mut standing, &hold("b", 10, "haiku")).unwrap_err();
     assert_eq!(denied, Denial::AccountFrozen { reason: "dispute".to_owned() });
     apply(&mut standing, &capture("a", 5)).unwrap();
+}
+
+/// Every cause and every source: only what is owed leaves the account's own keys.
+#[test]
+fn debt_leaves_own_keys_and_every_other_freeze_stops_them() {
+    for cause in FreezeCause::ALL.iter().copied().map(Some).chain([None]) {
+        for source in FundingSource::ALL.iter().copied() {
+            let mut standing = all_kinds();
+            standing.frozen = Some(Frozen { reason: "why".to_owned(), cause });
+            let amount = if source.takes_credit() { usd(10) } else { Usd::ZERO };
+            let (execution_id, model) = (ExecutionId::new("a"), model("haiku"));
+            let command = Command::Hold { execution_id, amount, model, source, expires_at: LATER };
+            let runs = cause == Some(FreezeCause::Owed) && source == FundingSource::OwnKey;
+            assert_eq!(apply(&mut standing, &command).is_ok(), runs, "{cause:?} {source}");
+        }
+    }
 }
 
 #[test]

@@ -154,9 +154,12 @@ pub enum Notice {
         #[serde(rename = "amount_cents")]
         amount: Cents,
     },
-    /// Nothing runs or is bought until it is released. `reason` completes "because".
+    /// New runs wait until it is released. `reason` completes "because"; `may_buy` says whether credit can be bought all the
+    /// same, as for what is owed.
     AccountFrozen {
         reason: String,
+        #[serde(default)]
+        may_buy: bool,
     },
     AccountReleased,
     /// One of the account's own keys does not do what it should. `problem` is a sentence.

@@ -98,8 +98,12 @@ impl Notice {
                 DisputeNews::Won => "The credit of that payment is back in your balance.".to_owned(),
                 DisputeNews::Lost => "The credit of that payment stays taken back.".to_owned(),
             },
-            Notice::AccountFrozen { reason } => {
-                format!("Nothing runs and nothing can be bought, because {reason}. Your credit and your keys are kept.")
+            Notice::AccountFrozen { reason, may_buy: true } => format!(
+                "New runs wait, because {reason}; those on your own keys go on. You can buy credit: what is owed is paid from it \
+                 first, and runs start again at once."
+            ),
+            Notice::AccountFrozen { reason, may_buy: false } => {
+                format!("No new run starts and nothing can be bought, because {reason}. Your credit and your keys are kept.")
             }
             Notice::AccountReleased => "Runs and purchases work again.".to_owned(),
             Notice::KeyTrouble { problem, .. } => problem.clone(),
@@ -185,7 +189,8 @@ impl Notice {
             Notice::PlanPayment { .. } => ("See your plan", "/plan"),
             Notice::TopUpPaused { .. } => ("Look at auto-top-up", "/credits/auto-top-up"),
             Notice::RefundDone { .. } | Notice::DisputeChanged { .. } => ("See the statement", "/credits"),
-            Notice::AccountFrozen { .. } | Notice::AccountReleased => ("See your account", "/overview"),
+            Notice::AccountFrozen { .. } => ("See what lifts it", "/credits#frozen"),
+            Notice::AccountReleased => ("See your account", "/overview"),
             Notice::KeyGrace { news: KeyGraceNews::Moved, .. } => ("See your plan", "/plan"),
             Notice::KeyTrouble { .. } | Notice::KeyGrace { .. } => ("Look at your keys", "/keys"),
             Notice::TrialEnding { .. } => ("See what is left", "/limits"),
@@ -257,7 +262,7 @@ mod tests {
             Notice::TopUpDone { price: Cents(2_875), credit: usd("25") },
             Notice::RefundDone { amount: Cents(1_150), credit: usd("10") },
             Notice::DisputeChanged { news: DisputeNews::Opened, amount: Cents(1_150) },
-            Notice::AccountFrozen { reason: "a payment is disputed".to_owned() },
+            Notice::AccountFrozen { reason: "a payment is disputed".to_owned(), may_buy: false },
             Notice::AccountReleased,
             Notice::KeyTrouble {
                 provider: Provider::OpenAi,
@@ -287,6 +292,16 @@ mod tests {
             assert!(!label.is_empty() && path.starts_with('/'), "{path}");
             assert!(!text.contains('!') && !text.contains("  "), "{text}");
         }
+    }
+
+    /// A notice of before there was `may_buy` is read, and says the more careful thing.
+    #[test]
+    fn a_freeze_says_whether_credit_can_be_bought() {
+        let old = r#"{"kind":"account_frozen","reason":"a payment is disputed"}"#;
+        let dispute = serde_json::from_str::<Notice>(old).unwrap();
+        assert!(dispute.text().contains("nothing can be bought"), "{}", dispute.text());
+        let owed = Notice::AccountFrozen { reason: "money is owed".to_owned(), may_buy: true };
+        assert!(owed.text().contains("You can buy credit") && !owed.text().contains("nothing"), "{}", owed.text());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::db::Tx;
 use crate::error::Result;
 use crate::job::{self, Job, NewJob};
 use crate::mail::{self, Mail};
-use crate::{Server, api_key, ledger, member, on_read, on_tx, payment_method, session};
+use crate::{Server, api_key, ledger, member, on_read, on_tx, payment_method, session, top_up};
 use domain::denial::Denial;
 use domain::id::{AccountId, UserId};
 use domain::ledger::Balance;
@@ -183,6 +183,7 @@ pub async fn delete_user(server: &Server, user: &User, password: &SecretString, 
             let problem = format!("You are the only owner of {name}. Hand it over or delete it first.");
             return Err(Denial::Conflict { problem }.into());
         }
+        top_up::withdraw(&mut tx, server, &account.account_id, &user.user_id).await?;
         keys.extend(api_key::revoke_of(&mut tx, &server.clock, &account.account_id, Some(&user.user_id)).await?);
         member::seats_changed(&mut tx, &server.clock, &account.account_id).await?;
     }

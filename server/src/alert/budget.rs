@@ -1,7 +1,7 @@
 //! Owns: an account's budgets for a month, and the balance below which it is told.
 //! Invariant: a budget tells and stops nothing; a changed budget is a new one, whose shares are told anew.
 
-use super::forget_seen;
+use super::{forget_seen, subject};
 use crate::account::{Permission, User};
 use crate::error::{Error, Result};
 use crate::{Server, on_read, on_tx};
@@ -21,6 +21,10 @@ domain::text_enum! {
         All = "all",
         Model = "model",
         Skill = "skill",
+        /// The runs of one of our API keys.
+        ApiKey = "api_key",
+        /// One member's runs, from pages and with their API keys.
+        Member = "member",
     }
 }
 
@@ -29,18 +33,22 @@ domain::text_enum! {
 pub struct Budget {
     pub budget_id: BudgetId,
     pub scope: Scope,
-    /// The model or skill; empty for all runs.
+    /// The model, skill, API key or member; empty for all runs.
     pub scope_id: String,
     pub amount: Usd,
+    /// What an API key is called, or a member's address.
+    label: Option<String>,
 }
 
 impl Budget {
-    /// What it counts, in words: `all runs`, or the name of its model or skill.
+    /// What it counts, in words: `all runs`, or the name of its model, skill, API key or member.
     pub fn name(&self, catalogue: &Catalogue) -> String {
         let known = match self.scope {
             Scope::All => Some("all runs".to_owned()),
             Scope::Model => catalogue.model(&ModelId::new(&self.scope_id)).ok().map(|model| model.name.clone()),
             Scope::Skill => catalogue.skill(&SkillId::new(&self.scope_id)).ok().map(|skill| skill.name.clone()),
+            Scope::ApiKey => self.label.as_ref().map(|name| format!("the API key {name}")),
+            Scope::Member => self.label.clone(),
         };
         known.unwrap_or_else(|| self.scope_id.clone())
     }
@@ -48,25 +56,30 @@ impl Budget {
 
 /// The account's budgets: the one for all runs first.
 pub async fn list_budgets(server: &Server, account_id: &AccountId) -> Result<Vec<Budget>> {
-    let rows: Vec<(BudgetId, String, String, Usd)> = on_read!(&server.db, conn => {
+    let rows: Vec<(BudgetId, String, String, Usd, Option<String>)> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select   budget_id, scope, scope_id, amount_nanos
-             from     budget
-             where    account_id = $1
-             order by scope, scope_id
-             limit    100",
+            r#"select   b.budget_id, b.scope, b.scope_id, b.amount_nanos, coalesce(k.name, u.email)
+               from     budget b
+               left join api_key k on b.scope = 'api_key' and k.api_key_id = b.scope_id and k.account_id = b.account_id
+               left join "user" u on b.scope = 'member' and u.user_id = b.scope_id
+               where    b.account_id = $1
+               order by b.scope, b.scope_id
+               limit    100"#,
         )
         .bind(account_id)
         .fetch_all(conn)
         .await
     })?;
     rows.into_iter()
-        .map(|(budget_id, scope, scope_id, amount)| Ok(Budget { budget_id, scope: scope.parse()?, scope_id, amount }))
+        .map(|(budget_id, scope, scope_id, amount, label)| {
+            Ok(Budget { budget_id, scope: scope.parse()?, scope_id, amount, label })
+        })
         .collect()
 }
 
-/// Sets the budget of all runs, a model or a skill; one there was is replaced. `amount` is dollars as they were typed.
-/// Denials: `RoleMayNot`, `Invalid`, `Conflict` past 20 budgets.
+/// Sets the budget of all runs, or of one model, skill, API key or member; one there was is replaced. `amount` is dollars as
+/// they were typed. Denials: `RoleMayNot`, `Invalid`, `NotFound` (no such key or member of this account), `Conflict` past 20
+/// budgets.
 pub async fn set_budget(server: &Server, user: &User, scope: Scope, scope_id: &str, amount: &str) -> Result<()> {
     user.require(Permission::ManageBilling)?;
     let amount = dollars("amount", amount)?;
@@ -78,9 +91,11 @@ pub async fn set_budget(server: &Server, user: &User, scope: Scope, scope_id: &s
         Scope::All => String::new(),
         Scope::Model => catalogue.model(&ModelId::new(scope_id))?.id.to_string(),
         Scope::Skill => catalogue.skill(&SkillId::new(scope_id))?.id.to_string(),
+        Scope::ApiKey | Scope::Member => scope_id.to_owned(),
     };
 
     let mut tx = server.db.begin().await?;
+    subject::require(&mut tx, &user.account_id, (scope, &scope_id)).await?;
     on_tx!(&mut tx, conn => {
         sqlx::query("delete from budget where account_id = $1 and scope = $2 and scope_id = $3 and amount_nanos <> $4")
             .bind(&user.account_id)

@@ -4,6 +4,7 @@
 //! told once in a period, by however many nodes that sweep.
 
 mod budget;
+mod subject;
 mod usage;
 
 pub use budget::{Budget, Scope, delete_budget, list_budgets, load_low_mark, set_budget, set_low_mark};

@@ -1,7 +1,9 @@
-//! Owns: what an account spent this month and in the last days, by model and skill, from the hourly sums.
+//! Owns: what an account spent this month and in the last days: by model and skill from the hourly sums, by API key and member
+//! as `subject` counts them.
 //! Does not own: the sums (`ledger`), or lists of runs (`usage`).
 
 use super::budget::{Budget, Scope};
+use super::subject;
 use crate::error::Result;
 use crate::{Server, on_read};
 use domain::forecast::{self, Spent};
@@ -9,6 +11,7 @@ use domain::id::AccountId;
 use domain::money::Usd;
 use domain::period::Period;
 use domain::time::Timestamp;
+use std::collections::BTreeMap;
 
 /// What an account spent in the month (UTC) that runs, for its budgets and their forecasts.
 #[derive(Clone, Debug)]
@@ -17,7 +20,11 @@ pub struct Month {
     now: Timestamp,
     /// From when on the recent spending counts.
     recent_since: Timestamp,
+    /// The first hour with a run.
+    first: Timestamp,
     rows: Vec<Row>,
+    /// Of the API keys and members that have a budget.
+    subjects: BTreeMap<(Scope, String), Usd>,
     /// Whether the account ever got credit that is not of a trial.
     pub(super) has_credit: bool,
 }
@@ -30,7 +37,7 @@ struct Row {
     recent_nanos: Usd,
 }
 
-/// Reads the month, in three bounded queries.
+/// Reads the month, in a few bounded queries.
 pub async fn load_month(server: &Server, account_id: &AccountId) -> Result<Month> {
     let now = server.clock.now();
     let period = Period::calendar_month(now);
@@ -60,18 +67,25 @@ pub async fn load_month(server: &Server, account_id: &AccountId) -> Result<Month
             .fetch_optional(conn)
             .await
     })?;
-    let recent_since = first.unwrap_or(now).max(week);
-    Ok(Month { period, now, recent_since, rows, has_credit: has_credit.is_some() })
+    let subjects = subject::list_spent(server, account_id, period.start).await?;
+    let first = first.unwrap_or(now);
+    let recent_since = first.max(week);
+    Ok(Month { period, now, recent_since, first, rows, subjects, has_credit: has_credit.is_some() })
 }
 
 impl Month {
-    /// What counts for a budget.
+    /// What counts for a budget. For an API key or a member the whole month counts as recent.
     pub fn spent(&self, budget: &Budget) -> Spent {
         let counts = |row: &&Row| match budget.scope {
             Scope::All => true,
             Scope::Model => row.model_id == budget.scope_id,
             Scope::Skill => row.skill_id == budget.scope_id,
+            Scope::ApiKey | Scope::Member => false,
         };
+        if let Scope::ApiKey | Scope::Member = budget.scope {
+            let spent = self.subjects.get(&(budget.scope, budget.scope_id.clone())).copied().unwrap_or_default();
+            return Spent { this_month: spent, recent: spent, recent_since: self.first.max(self.period.start) };
+        }
         let sum = |part: fn(&Row) -> Usd| {
             self.rows.iter().filter(counts).fold(Usd::ZERO, |sum, row| sum.saturating_add(part(row)))
         };

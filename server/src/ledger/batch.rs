@@ -15,9 +15,9 @@ use crate::clock::Clock;
 use crate::db::{Db, Tx};
 use crate::error::{Error, Result};
 use domain::denial::Denial;
-use domain::funding::{Payer, refusal};
+use domain::funding::{FundingSource, Payer, refusal};
 use domain::id::{AccountId, ExecutionId, LotId, PostingId};
-use domain::ledger::{ClaimRecord, Command, Decision, GrantKind, HoldRecord, HoldState, Lot, PostingKind, decide};
+use domain::ledger::{ClaimRecord, Command, Decision, HoldRecord, HoldState, Lot, PostingKind, decide};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
@@ -224,16 +224,13 @@ impl<'a> Batch<'a> {
                 said.push(denial);
                 continue;
             }
-            let (amount, only) = match payer {
-                Payer::OwnKey | Payer::Allowance(_) => (Usd::ZERO, None),
-                Payer::Trial(_) => (hold.amount, Some(GrantKind::Trial)),
-                Payer::Credits => (hold.amount, None),
-            };
+            let source = payer.source();
+            let amount = if source.takes_credit() { hold.amount } else { Usd::ZERO };
             let command = Command::Hold {
                 execution_id: hold.execution_id.clone(),
                 amount,
                 model: hold.started.model_id.clone(),
-                only,
+                source,
                 expires_at: hold.expires_at,
             };
             match self.decide(account_id, &command, "Set aside for a run") {
@@ -241,11 +238,11 @@ impl<'a> Batch<'a> {
                     let taken = self.platform.take(id, payer, hold.amount, self.now)?;
                     self.insert_hold(account_id, new, (payer, taken), &decision)?;
                     new.fits.notify_one();
-                    return Ok(Begun { made_before: None, source: payer.source(), amount });
+                    return Ok(Begun { made_before: None, source, amount });
                 }
                 // Trial credit that is used up, or busy, is no reason: the next one is asked.
                 Err(Error::Denied(Denial::InsufficientCredit { .. } | Denial::ReservedByRunningWork { .. }))
-                    if only.is_some() => {}
+                    if source == FundingSource::Trial => {}
                 Err(Error::Denied(
                     denial @ (Denial::InsufficientCredit { .. } | Denial::ReservedByRunningWork { .. }),
                 )) => said.push(denial),

@@ -4,8 +4,9 @@ use super::platform::Taken;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::on_tx;
+use domain::dispute::FreezeCause;
 use domain::id::{AccountId, ExecutionId, LotId, ModelId};
-use domain::ledger::{Balance, HoldRecord, Lot, Standing};
+use domain::ledger::{Balance, Frozen, HoldRecord, Lot, Standing};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ struct BalanceRow {
 struct LotRow {
     account_id: AccountId,
     frozen: Option<String>,
+    frozen_cause: Option<String>,
     lot_id: Option<LotId>,
     kind: Option<String>,
     granted_nanos: Option<Usd>,
@@ -87,7 +89,9 @@ pub(super) async fn lock_accounts(tx: &mut Tx, account_ids: &[String]) -> Result
     // Read after the lock was taken, so that it shows what the last holder of the lock wrote.
     for row in list_lots(tx, account_ids).await? {
         let Some(account) = accounts.get_mut(&row.account_id) else { continue };
-        account.standing.frozen.clone_from(&row.frozen);
+        if account.standing.frozen.is_none() {
+            account.standing.frozen = row.frozen()?;
+        }
         if let Some(lot) = row.into_lot()? {
             account.standing.lots.push(lot);
         }
@@ -157,7 +161,7 @@ async fn list_lots(tx: &mut Tx, account_ids: &[String]) -> Result<Vec<LotRow>> {
         Tx::Sqlite(conn) => {
             sqlx::query_as(
                 "select a.account_id, case when a.frozen_at is not null then coalesce(a.frozen_reason, 'by us') end as frozen,
-                        l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
+                        a.frozen_cause, l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
                         l.expires_at, l.created_at
                    from account a
                    left join lot l on l.account_id = a.account_id and (l.remaining_nanos > 0 or l.held_nanos > 0)
@@ -170,7 +174,7 @@ async fn list_lots(tx: &mut Tx, account_ids: &[String]) -> Result<Vec<LotRow>> {
         Tx::Postgres(conn) => {
             sqlx::query_as(
                 "select a.account_id, case when a.frozen_at is not null then coalesce(a.frozen_reason, 'by us') end as frozen,
-                        l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
+                        a.frozen_cause, l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
                         l.expires_at, l.created_at
                    from account a
                    left join lot l on l.account_id = a.account_id and (l.remaining_nanos > 0 or l.held_nanos > 0)
@@ -191,8 +195,8 @@ pub(super) async fn list_lots_by_id(tx: &mut Tx, mut lot_ids: Vec<LotId>) -> Res
     for lot_id in lot_ids {
         let row: Option<LotRow> = on_tx!(&mut *tx, conn => {
             sqlx::query_as(
-                "select account_id, cast(null as text) as frozen, lot_id, kind, granted_nanos, remaining_nanos, held_nanos,
-                        allowed_models, expires_at, created_at
+                "select account_id, cast(null as text) as frozen, cast(null as text) as frozen_cause, lot_id, kind,
+                        granted_nanos, remaining_nanos, held_nanos, allowed_models, expires_at, created_at
                    from lot
                   where lot_id = $1",
             )
@@ -208,6 +212,13 @@ pub(super) async fn list_lots_by_id(tx: &mut Tx, mut lot_ids: Vec<LotId>) -> Res
 }
 
 impl LotRow {
+    /// Why the lot's account is frozen, if it is.
+    fn frozen(&self) -> Result<Option<Frozen>> {
+        let Some(reason) = self.frozen.clone() else { return Ok(None) };
+        let cause = self.frozen_cause.as_deref().map(str::parse::<FreezeCause>).transpose()?;
+        Ok(Some(Frozen { reason, cause }))
+    }
+
     fn into_lot(self) -> Result<Option<Lot>> {
         let LotRow {
             lot_id: Some(lot_id),

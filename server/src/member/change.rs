@@ -7,7 +7,7 @@ use crate::account::{self, Permission, Role, User};
 use crate::db::Tx;
 use crate::error::Result;
 use crate::mail::{self, Mail};
-use crate::{Server, api_key, on_tx};
+use crate::{Server, api_key, on_tx, top_up};
 use domain::denial::Denial;
 use domain::id::{AccountId, UserId};
 
@@ -21,7 +21,11 @@ pub async fn change_role(server: &Server, user: &User, member: &UserId, role: Ro
     lock(&mut tx, &user.account_id).await?;
     require_to_give(user, load_role(&mut tx, &user.account_id, member).await?)?;
     set_role(&mut tx, user, member, role).await?;
+    if !role.may(Permission::ManageBilling) {
+        top_up::withdraw(&mut tx, server, &user.account_id, member).await?;
+    }
     tx.commit().await?;
+    server.wake_jobs.notify_one();
     tracing::info!(account_id = %user.account_id, by = %user.user_id, user_id = %member, %role, "a role was changed");
     Ok(())
 }
@@ -78,6 +82,7 @@ async fn take_out(server: &Server, mut tx: Tx, user: &User, member: &UserId) -> 
     if removed == 0 {
         return Err(last_owner(user, member).into());
     }
+    top_up::withdraw(&mut tx, server, &user.account_id, member).await?;
     let keys = api_key::revoke_of(&mut tx, &server.clock, &user.account_id, Some(member)).await?;
     settle(&mut tx, server, member).await?;
     seats_changed(&mut tx, &server.clock, &user.account_id).await?;

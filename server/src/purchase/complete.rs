@@ -175,14 +175,7 @@ fn decide(row: &PurchaseRow, payment: &PaidPayment, live: bool) -> Decision {
 
 async fn load_row(tx: &mut Tx, purchase_id: &PurchaseId) -> Result<Option<PurchaseRow>> {
     let row = on_tx!(tx, conn => {
-        sqlx::query_as(
-            "select p.purchase_id, p.pack_id, p.amount_nanos, p.bonus_nanos, p.price_cents, p.state, p.problem,
-                    p.created_at, p.ended_at, p.account_id, p.user_id, p.currency, p.origin, p.keeps_card, p.stripe_session_id,
-                    p.stripe_payment_intent_id, a.stripe_customer_id
-             from   purchase p
-             join   account a on a.account_id = p.account_id
-             where  p.purchase_id = $1",
-        )
+        sqlx::query_as(select_purchase!("where p.purchase_id = $1"))
         .bind(purchase_id)
         .fetch_optional(conn)
         .await

@@ -3,6 +3,21 @@
 //! Invariant: credit is granted only by `complete`, which takes a payment that was read from Stripe, once for each
 //! payment. Coming back from Stripe's page in the browser proves nothing.
 
+/// Reads [`PurchaseRow`]s with the condition given: one text for everybody who works on a purchase.
+macro_rules! select_purchase {
+    ($condition:literal) => {
+        concat!(
+            "select p.purchase_id, p.pack_id, p.amount_nanos, p.bonus_nanos, p.price_cents, p.state, p.problem,
+                    p.created_at, p.ended_at, p.account_id, p.user_id, p.currency, p.origin, p.keeps_card,
+                    p.stripe_session_id, p.stripe_payment_intent_id, a.stripe_customer_id
+             from   purchase p
+             join   account a on a.account_id = p.account_id
+             ",
+            $condition
+        )
+    };
+}
+
 mod checkout;
 mod complete;
 mod reconcile;

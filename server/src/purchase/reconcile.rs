@@ -73,16 +73,11 @@ fn can_still_open(server: &Server, row: &PurchaseRow) -> bool {
 
 async fn list_waiting(server: &Server, after: &PurchaseId) -> Result<Vec<PurchaseRow>> {
     let rows = on_read!(&server.db, conn => {
-        sqlx::query_as(
-            "select p.purchase_id, p.pack_id, p.amount_nanos, p.bonus_nanos, p.price_cents, p.state, p.problem,
-                    p.created_at, p.ended_at, p.account_id, p.user_id, p.currency, p.origin, p.keeps_card, p.stripe_session_id,
-                    p.stripe_payment_intent_id, a.stripe_customer_id
-             from   purchase p
-             join   account a on a.account_id = p.account_id
-             where  p.state = 'pending' and p.origin = 'checkout' and p.created_at < $1 and p.purchase_id > $2
+        sqlx::query_as(select_purchase!(
+            "where  p.state = 'pending' and p.origin = 'checkout' and p.created_at < $1 and p.purchase_id > $2
              order  by p.purchase_id
-             limit  $3",
-        )
+             limit  $3"
+        ))
         .bind(server.clock.now().plus_seconds(-PATIENCE_SECONDS))
         .bind(after)
         .bind(PAGE)

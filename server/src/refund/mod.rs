@@ -77,7 +77,8 @@ fn lines(server: &Server, sold: Vec<ledger::SoldPurchase>, cash: Option<Cents>) 
     // What has no payment at Stripe cannot go back through it.
     let sold = sold.into_iter().filter(|purchase| purchase.payment_intent_id.is_some());
     let sold: Vec<_> = sold.map(|purchase| (purchase.clone(), purchase.sold)).collect();
-    let parts = plan(&sold, server.catalogue.load().stripe_fee, cash)?;
+    let catalogue = server.catalogue.load();
+    let parts = plan(&sold, catalogue.refund_fee.taken_off(catalogue.stripe_fee), cash)?;
     Ok(parts
         .into_iter()
         .map(|(purchase, part)| Line {

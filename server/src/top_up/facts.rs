@@ -1,7 +1,7 @@
 //! Owns: reading what decides about a top-up, locked for a charge or as it is for a page.
 //! Does not own: the decision (`domain::top_up::decide`).
 
-use super::{RuleRow, TopUp, TopUpState};
+use super::{FirstPack, RuleRow, TopUp, TopUpState};
 use crate::db::Tx;
 use crate::error::Result;
 use crate::ledger::{self, Balance};
@@ -12,7 +12,7 @@ use domain::id::AccountId;
 use domain::money::Usd;
 use domain::period::Period;
 use domain::time::Timestamp;
-use domain::top_up::{Attempt, Facts, Outcome, Rule, Suspension, Verdict, decide};
+use domain::top_up::{Attempt, Consent, Facts, Outcome, Rule, Suspension, Verdict, decide};
 
 /// How far back charges are read: more than a month, for the cap, and for failures in a row.
 const LOOK_BACK_SECONDS: i64 = 40 * 86_400;
@@ -28,6 +28,8 @@ pub(super) struct Known {
     pub frozen: Option<String>,
     /// Newest first.
     pub top_ups: Vec<TopUp>,
+    /// The paid packs that turning a rule on began with, where no card was kept yet; newest first.
+    pub first_packs: Vec<FirstPack>,
 }
 
 // One text for both ways to a connection.
@@ -35,7 +37,7 @@ macro_rules! query_rule {
     ($conn:expr, $account_id:expr) => {
         sqlx::query_as(
             "select user_id, is_on, threshold_nanos, pack_id, cap_nanos, charges_a_month, consented_at,
-                    consent_ends_at, suspended_reason, suspended_card, updated_at
+                    consent_ends_at, withdrawn_at, suspended_reason, suspended_card, updated_at
              from   top_up_rule
              where  account_id = $1",
         )
@@ -54,6 +56,24 @@ macro_rules! query_top_ups {
              from     top_up
              where    account_id = $1 and created_at >= $2
              order by created_at desc, top_up_id desc
+             limit    $3",
+        )
+        .bind($account_id)
+        .bind($since)
+        .bind(MOST_TOP_UPS)
+        .fetch_all($conn)
+        .await
+    };
+}
+
+macro_rules! query_first_packs {
+    ($conn:expr, $account_id:expr, $since:expr) => {
+        sqlx::query_as(
+            "select   purchase_id, price_cents, coalesce(ended_at, created_at) as paid_at
+             from     purchase
+             where    account_id = $1 and keeps_card = 1 and origin = 'checkout' and state = 'paid'
+                      and coalesce(ended_at, created_at) >= $2
+             order by coalesce(ended_at, created_at) desc, purchase_id desc
              limit    $3",
         )
         .bind($account_id)
@@ -84,7 +104,8 @@ impl Known {
             card: payment_method::load_in(tx, account_id).await?,
             balance,
             frozen: frozen.flatten(),
-            top_ups: on_tx!(tx, conn => query_top_ups!(conn, account_id, since))?,
+            top_ups: on_tx!(&mut *tx, conn => query_top_ups!(conn, account_id, since))?,
+            first_packs: on_tx!(tx, conn => query_first_packs!(conn, account_id, since))?,
         })
     }
 
@@ -98,18 +119,22 @@ impl Known {
             balance: ledger::load_balance(server, account_id).await?,
             frozen: frozen.flatten(),
             top_ups: on_read!(&server.db, conn => query_top_ups!(conn, account_id, since))?,
+            first_packs: on_read!(&server.db, conn => query_first_packs!(conn, account_id, since))?,
         })
     }
 
-    /// The charges as the rule counts them.
+    /// The charges as the rule counts them, newest first: those it made, and the packs it began with.
     pub fn attempts(&self) -> Vec<Attempt> {
-        self.top_ups.iter().filter_map(attempt).collect()
+        let mut attempts: Vec<Attempt> = self.top_ups.iter().filter_map(attempt).collect();
+        attempts.extend(self.first_packs.iter().map(FirstPack::attempt));
+        attempts.sort_by_key(|attempt| std::cmp::Reverse(attempt.started_at));
+        attempts
     }
 
     /// Whether a top-up is due.
     pub fn verdict(&self, catalogue: &Catalogue, now: Timestamp, refused: Usd) -> Verdict {
         match self.rule.as_ref().filter(|row| row.is_on()) {
-            Some(row) => self.verdict_of((&row.rule(), row.consent_ends_at), catalogue, now, refused),
+            Some(row) => self.verdict_of((&row.rule(), row.consent()), catalogue, now, refused),
             None => Verdict::Off,
         }
     }
@@ -117,7 +142,7 @@ impl Known {
     /// Whether one would be due if this were the rule.
     pub fn verdict_of(
         &self,
-        (rule, consent_ends_at): (&Rule, Timestamp),
+        (rule, consent): (&Rule, Consent),
         catalogue: &Catalogue,
         now: Timestamp,
         refused: Usd,
@@ -125,7 +150,7 @@ impl Known {
         let suspension = self.suspension();
         let facts = Facts {
             rule: Some(rule),
-            consent_ends_at,
+            consent,
             balance: self.balance.total(),
             refused,
             pack: catalogue.pack(&rule.pack).ok(),

@@ -4,6 +4,7 @@
 //! Invariant: an account has one charge under way, by a unique index; nobody knows how a charge ended until Stripe says
 //! so, and until then there is no other one.
 
+mod consent;
 mod facts;
 mod recover;
 mod rule;
@@ -11,6 +12,7 @@ mod run;
 mod settle;
 mod sweep;
 
+pub(crate) use consent::withdraw;
 pub(crate) use recover::give_up_recovery;
 pub use recover::{look, recover};
 pub use rule::{Agreed, NewRule, Next, turn_off, turn_on, would_charge};
@@ -26,10 +28,10 @@ use crate::stripe::object::{PaymentIntentId, PaymentMethodId};
 use crate::{Server, job, ledger, on_read, on_tx};
 use domain::denial::Denial;
 use domain::id::{AccountId, PackId, PurchaseId, UserId};
-use domain::money::Usd;
+use domain::money::{Cents, Usd};
 use domain::period::Period;
 use domain::time::Timestamp;
-use domain::top_up::{Reason, Rule, Trigger, Verdict, this_month};
+use domain::top_up::{Attempt, Consent, Outcome, Reason, Rule, Trigger, Verdict, this_month};
 use facts::Known;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +103,8 @@ pub struct RuleRow {
     charges_a_month: i64,
     pub consented_at: Timestamp,
     pub consent_ends_at: Timestamp,
+    /// Since when nobody stands behind it: whoever agreed has left, or may no longer spend.
+    pub withdrawn_at: Option<Timestamp>,
     suspended_reason: Option<String>,
     suspended_card: Option<String>,
     /// Names this version of the rule, so that a form of another tab is recognised.
@@ -112,6 +116,13 @@ impl RuleRow {
         self.is_on != 0
     }
 
+    pub fn consent(&self) -> Consent {
+        match self.withdrawn_at {
+            Some(_) => Consent::Withdrawn,
+            None => Consent::Until(self.consent_ends_at),
+        }
+    }
+
     pub fn rule(&self) -> Rule {
         Rule {
             threshold: self.threshold,
@@ -119,6 +130,27 @@ impl RuleRow {
             cap: self.cap,
             charges_a_month: u32::try_from(self.charges_a_month).unwrap_or(0),
         }
+    }
+}
+
+/// The pack that turning a rule on began with: paid on Stripe's page, which kept the card. It counts in the month's cap like
+/// the charges that follow it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct FirstPack {
+    pub purchase_id: PurchaseId,
+    #[sqlx(rename = "price_cents")]
+    price: Cents,
+    pub paid_at: Timestamp,
+}
+
+impl FirstPack {
+    pub fn price(&self) -> Usd {
+        Usd::from_cents(self.price).unwrap_or(Usd::MAX)
+    }
+
+    /// As the rule counts it. It names no card, so it says nothing about one.
+    fn attempt(&self) -> Attempt {
+        Attempt { started_at: self.paid_at, card: String::new(), price: self.price(), outcome: Outcome::Paid }
     }
 }
 
@@ -137,6 +169,8 @@ pub struct View {
     pub charges: u32,
     /// The newest charges, newest first.
     pub recent: Vec<TopUp>,
+    /// The packs that turning it on began with in these weeks, newest first.
+    pub first_packs: Vec<FirstPack>,
 }
 
 impl View {
@@ -155,9 +189,11 @@ pub async fn load(server: &Server, account_id: &AccountId) -> Result<View> {
     let verdict = known.verdict(&server.catalogue.load(), now, Usd::ZERO);
     let month = Period::calendar_month(now);
     let (charged, charges) = this_month(&known.attempts(), month);
-    let Known { rule, card, balance, mut top_ups, .. } = known;
+    let Known { rule, card, balance, mut top_ups, mut first_packs, .. } = known;
     top_ups.truncate(SHOWN);
-    Ok(View { rule, card, verdict, balance: balance.total(), month, charged, charges, recent: top_ups })
+    first_packs.truncate(SHOWN);
+    let balance = balance.total();
+    Ok(View { rule, card, verdict, balance, month, charged, charges, recent: top_ups, first_packs })
 }
 
 /// Has somebody look soon whether a top-up is due, if the account's rule is on. Within the caller's transaction.

@@ -2,6 +2,7 @@
 //! Does not own: the card (`payment_method`), or the charge that may follow at once (a job).
 //! Invariant: nobody is charged by turning it on unless the sentence that says so, with the amount, was on the page.
 
+use super::consent::may_agree;
 use super::facts::Known;
 use super::recover::give_up_recovery;
 use super::run::run;
@@ -13,7 +14,7 @@ use domain::id::{AccountId, CardSetupId, PurchaseId};
 use domain::member::Permission;
 use domain::money::Usd;
 use domain::time::Timestamp;
-use domain::top_up::{Reason, Rule, Trigger, Verdict};
+use domain::top_up::{Consent, Reason, Rule, Trigger, Verdict};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -80,6 +81,9 @@ pub async fn turn_on(server: &Server, user: &User, new: NewRule) -> Result<Next>
     let consent_ends_at = now.plus_seconds(i64::from(new.consent_days).saturating_mul(86_400));
 
     let mut tx = server.db.begin().await?;
+    if !may_agree(&mut tx, &user.account_id, &user.user_id).await? {
+        return Err(Denial::NotFound { what: "account of yours that you may spend for".to_owned() }.into());
+    }
     let known = Known::lock(&mut tx, server, &user.account_id).await?;
     if let Some(reason) = known.frozen {
         return Err(Denial::AccountFrozen { reason }.into());
@@ -89,7 +93,7 @@ pub async fn turn_on(server: &Server, user: &User, new: NewRule) -> Result<Next>
             "The rule was changed meanwhile, perhaps in another tab. Nothing was saved; look at it as it is now.";
         return Err(Denial::Conflict { problem: problem.to_owned() }.into());
     }
-    let charge = charge_of(&known, &new.rule, consent_ends_at, server);
+    let charge = charge_of(&known, &new.rule, Consent::Until(consent_ends_at), server);
     if charge != new.shown_charge {
         return Ok(Next::Announce { charge });
     }
@@ -135,12 +139,12 @@ pub async fn would_charge(
     }
     let known = Known::read(server, account_id).await?;
     let consent_ends_at = server.clock.now().plus_seconds(i64::from(consent_days).saturating_mul(86_400));
-    Ok(charge_of(&known, rule, consent_ends_at, server))
+    Ok(charge_of(&known, rule, Consent::Until(consent_ends_at), server))
 }
 
-fn charge_of(known: &Known, rule: &Rule, consent_ends_at: Timestamp, server: &Server) -> Option<Usd> {
+fn charge_of(known: &Known, rule: &Rule, consent: Consent, server: &Server) -> Option<Usd> {
     let (catalogue, now) = (server.catalogue.load_full(), server.clock.now());
-    match known.verdict_of((rule, consent_ends_at), &catalogue, now, Usd::ZERO) {
+    match known.verdict_of((rule, consent), &catalogue, now, Usd::ZERO) {
         Verdict::Due { price } => Some(price),
         // The first pack is paid on Stripe's page, which keeps the card.
         Verdict::Paused { reason: Reason::MissingPaymentMethod, .. } if known.balance.total() < rule.threshold => {
@@ -167,7 +171,8 @@ async fn save(
              set user_id = excluded.user_id, is_on = 1, threshold_nanos = excluded.threshold_nanos,
                  pack_id = excluded.pack_id, cap_nanos = excluded.cap_nanos,
                  charges_a_month = excluded.charges_a_month, consented_at = excluded.consented_at,
-                 consent_ends_at = excluded.consent_ends_at, told_consent_end = 0, updated_at = excluded.updated_at",
+                 consent_ends_at = excluded.consent_ends_at, told_consent_end = 0, withdrawn_at = null,
+                 updated_at = excluded.updated_at",
         )
         .bind(&user.account_id)
         .bind(&user.user_id)

@@ -134,7 +134,7 @@ async fn list_due(server: &Server, now: Timestamp, after: &AccountId) -> Result<
              from     top_up_rule r
              join     kept_card k on k.account_id = r.account_id
              join     balance b on b.account_id = r.account_id
-             where    r.is_on = 1 and r.consent_ends_at > $1 and r.account_id > $2
+             where    r.is_on = 1 and r.withdrawn_at is null and r.consent_ends_at > $1 and r.account_id > $2
                       and (r.suspended_card is null or r.suspended_card <> k.card)
                       and (b.top_up_below_nanos is null
                            or b.paid_nanos + b.bonus_nanos + b.promotional_nanos + b.trial_nanos + b.held_nanos
@@ -161,7 +161,7 @@ async fn tell_ended_consents(server: &Server) -> Result<usize> {
         sqlx::query_as(
             "update    top_up_rule
              set       told_consent_end = 1
-             where     is_on = 1 and told_consent_end = 0 and consent_ends_at <= $1
+             where     is_on = 1 and withdrawn_at is null and told_consent_end = 0 and consent_ends_at <= $1
              returning account_id, consent_ends_at",
         )
         .bind(now)

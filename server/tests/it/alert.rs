@@ -3,14 +3,14 @@
 use crate::ledger::{ended, hold, new_hold};
 use crate::shop::insert_user;
 use crate::support::{World, each_database};
-use domain::id::AccountId;
+use domain::id::{AccountId, ApiKeyId, UserId};
 use domain::money::Usd;
 use domain::notice::{Notice, NoticeKind};
 use server::account::{Role, User};
 use server::alert::{self, Scope};
 use server::job::run_jobs_until_idle;
 use server::ledger::{End, Finish, NewHold};
-use server::{Server, notice, on_tx};
+use server::{Server, api_key, member, notice, on_read, on_tx};
 
 const DAY: i64 = 86_400;
 
@@ -201,6 +201,96 @@ async fn shares_of_the_plans_executions_are_told_once_in_their_period() {
                 expected.into_iter().map(|percent| (NoticeKind::ExecutionsReached, percent)).collect();
             assert_eq!(shares(&now), expected, "{used} used");
         }
+    })
+    .await;
+}
+
+/// A run of somebody, or of an API key of theirs, that is paid from credits.
+async fn spend_of(server: &Server, user: &User, key: Option<&ApiKeyId>, dollars: &str) {
+    let cost = Usd::parse_dollars(dollars).unwrap();
+    let now = server.clock.now();
+    let mut new = new_hold(&user.account_id, &server.clock.new_id(), cost.nanos());
+    new.expires_at = now.plus_seconds(600);
+    (new.started.user_id, new.started.api_key_id) = (Some(user.user_id.clone()), key.cloned());
+    let held = hold(&server.ledger, new).await.unwrap();
+    let finish = Finish { end: End::Capture { cost }, ended: ended(cost, now), jobs: Vec::new() };
+    server.ledger.finish(held, finish).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_api_key_and_a_member_have_budgets_of_their_own() {
+    each_database(async |world| {
+        let server = &world.server;
+        let sam = buyer(world, 100).await;
+        let mut kim = insert_user(world, world.account().await).await;
+        let mut tx = world.db().begin().await.unwrap();
+        member::insert(&mut tx, &world.clock, &sam.account_id, &kim.user_id, Role::Developer).await.unwrap();
+        tx.commit().await.unwrap();
+        kim.account_id = sam.account_id.clone();
+        let (key, _) = api_key::create(server, &sam, "laptop").await.unwrap();
+        let (other, _) = api_key::create(server, &sam, "server").await.unwrap();
+        alert::set_budget(server, &sam, Scope::ApiKey, key.api_key_id.as_str(), "10").await.unwrap();
+        alert::set_budget(server, &sam, Scope::Member, kim.user_id.as_str(), "4").await.unwrap();
+
+        spend_of(server, &sam, Some(&key.api_key_id), "4.99").await;
+        spend_of(server, &sam, Some(&other.api_key_id), "9").await;
+        spend_of(server, &sam, None, "9").await;
+        spend_of(server, &kim, None, "1.99").await;
+        assert_eq!(alert::sweep(server).await.unwrap(), 0);
+        spend_of(server, &kim, Some(&key.api_key_id), "0.01").await;
+        assert_eq!(alert::sweep(server).await.unwrap(), 2, "one run that counts for both");
+        let now = told(server, &sam).await;
+        let titles: Vec<String> = now.iter().map(Notice::title).collect();
+        assert!(titles.contains(&"50 % of the budget for the API key laptop is spent".to_owned()), "{titles:?}");
+        assert!(titles.contains(&format!("50 % of the budget for {} is spent", kim.email)), "{titles:?}");
+
+        // Another account's, one that is revoked, and nobody's.
+        let stranger = buyer(world, 1).await;
+        let (theirs, _) = api_key::create(server, &stranger, "theirs").await.unwrap();
+        api_key::revoke(server, &sam, &other.api_key_id).await.unwrap();
+        for (scope, id) in [
+            (Scope::ApiKey, theirs.api_key_id.as_str()),
+            (Scope::ApiKey, other.api_key_id.as_str()),
+            (Scope::Member, stranger.user_id.as_str()),
+            (Scope::Member, UserId::new("nobody").as_str()),
+        ] {
+            let refused = alert::set_budget(server, &sam, scope, id, "5").await.unwrap_err();
+            assert_eq!(refused.denial().map(|denial| denial.code()), Some("not_found"), "{scope}");
+        }
+    })
+    .await;
+}
+
+/// The sum is kept after some hundreds of postings and counted on from there: each run once, on any node, and anew in a month.
+#[tokio::test]
+async fn the_budget_of_an_api_key_counts_each_run_once_however_many_there_are() {
+    each_database(async |world| {
+        let server = &world.server;
+        let node = world.node().await;
+        let sam = buyer(world, 100).await;
+        let (key, _) = api_key::create(server, &sam, "laptop").await.unwrap();
+        alert::set_budget(server, &sam, Scope::ApiKey, key.api_key_id.as_str(), "50").await.unwrap();
+        let spent = async |server: &Server| {
+            let month = alert::load_month(server, &sam.account_id).await.unwrap();
+            let budgets = alert::list_budgets(server, &sam.account_id).await.unwrap();
+            month.spent(&budgets[0]).this_month.to_string()
+        };
+        for round in 1..=3 {
+            futures::future::join_all((0..130).map(|_| spend_of(server, &sam, Some(&key.api_key_id), "0.01"))).await;
+            let (here, there) = tokio::join!(spent(server), spent(&node));
+            let expected = format!("${}.{:02}", round * 130 / 100, round * 130 % 100);
+            assert_eq!((here, there), (expected.clone(), expected), "round {round}");
+        }
+        let kept: i64 = on_read!(world.db(), conn => {
+            sqlx::query_scalar("select counted_seq from budget").fetch_one(conn).await
+        })
+        .unwrap();
+        assert!(kept >= 500, "{kept}");
+        world.clock.advance_seconds(17 * DAY);
+        assert_eq!(spent(server).await, "$0.00");
+        spend_of(server, &sam, Some(&key.api_key_id), "0.50").await;
+        assert_eq!(spent(server).await, "$0.50");
+        node.db.close().await;
     })
     .await;
 }

@@ -3,11 +3,12 @@
 use crate::ledger::{capture, code, hold, void};
 use crate::shop::Shop;
 use crate::support::each_database;
+use domain::funding::{Funding, Payer};
 use domain::money::Usd;
 use sandbox::{DisputeState, NewDispute};
-use server::dispute;
-use server::on_read;
-use server::stripe::money_back::DisputeId;
+use server::ledger::NewHold;
+use server::stripe::money_back::{DisputeId, WarningId};
+use server::{dispute, freeze, on_read};
 
 fn usd(text: &str) -> Usd {
     Usd::parse_dollars(text).unwrap()
@@ -240,6 +241,94 @@ async fn running_work_is_finished_from_its_hold_while_frozen() {
         let finished = capture(&ledger, held, usd("1.5").nanos()).await.unwrap();
         assert_eq!((finished.charged, shop.spendable().await.as_str()), (usd("1.5"), "$8.50"));
         shop.check_books().await;
+    })
+    .await;
+}
+
+/// What is owed is about money alone: runs on the account's own keys spend none of ours and go on; every other freeze stops
+/// them as well.
+#[tokio::test]
+async fn a_freeze_for_debt_leaves_runs_on_own_keys() {
+    each_database(async |world| {
+        let shop = Shop::open(world).await;
+        let payment = shop.payment_of(&shop.buy("pack-10").await).await;
+        shop.spend("a", "7").await;
+        let own = async |id: &str| {
+            let funding = Funding { payers: vec![Payer::OwnKey], why_not: None };
+            code(&hold(&shop.ledger(), NewHold { funding, ..shop.new_hold(id, usd("1")) }).await)
+        };
+        let id = shop.sandbox.open_dispute(&whole(&payment)).unwrap();
+        shop.deliver().await;
+        assert_eq!(shop.frozen().await, ["dispute", "owed"]);
+        assert_eq!(own("disputed").await, "account_frozen");
+
+        assert!(shop.sandbox.advance_dispute(&id, DisputeState::Lost));
+        shop.deliver().await;
+        assert_eq!(shop.frozen().await, ["owed"]);
+        assert_eq!((own("owing").await, code(&shop.hold("b", "0.01").await)), ("ok", "account_frozen"));
+
+        let account_id = &shop.buyer.account_id;
+        freeze::freeze_by_hand(&shop.server, account_id, "Resells.").await.unwrap();
+        assert_eq!(own("by hand").await, "account_frozen");
+        let (lifted, left) = freeze::lift_by_hand(&shop.server, account_id, "A mistake.").await.unwrap();
+        assert_eq!((lifted, left.len()), (1, 1), "what is owed stays");
+        assert_eq!(own("owing again").await, "ok");
+        shop.check_books().await;
+    })
+    .await;
+}
+
+/// An operator who has looked lifts the freeze of a warning, and news about the same warning does not bring it back; another
+/// warning does.
+#[tokio::test]
+async fn a_fraud_warning_that_was_lifted_by_hand_stays_lifted() {
+    each_database(async |world| {
+        let shop = Shop::open(world).await;
+        let account_id = &shop.buyer.account_id;
+        let payment = shop.payment_of(&shop.buy("pack-10").await).await;
+        let other = shop.payment_of(&shop.buy("pack-10").await).await;
+        let warning = shop.sandbox.warn_of_fraud(&payment).unwrap();
+        shop.deliver().await;
+        assert_eq!(shop.frozen().await, ["fraud_warning"]);
+        for reason in ["", "  "] {
+            assert_eq!(code(&freeze::lift_by_hand(&shop.server, account_id, reason).await), "invalid");
+        }
+        let (lifted, left) = freeze::lift_by_hand(&shop.server, account_id, "Paid by themselves.").await.unwrap();
+        assert_eq!((lifted, left.len(), shop.frozen().await), (1, 0, vec![]));
+        let again = WarningId::new(warning);
+        dispute::refresh_warning(&shop.server, &again).await.unwrap();
+        assert_eq!(shop.frozen().await, [""; 0]);
+        assert_eq!(freeze::lift_by_hand(&shop.server, account_id, "Again.").await.unwrap(), (0, vec![]));
+
+        shop.advance_seconds(1);
+        shop.sandbox.warn_of_fraud(&other).unwrap();
+        shop.deliver().await;
+        assert_eq!(shop.frozen().await, ["fraud_warning"]);
+        let told = |word: &str| {
+            shop.sandbox.mail_to(&shop.buyer.email).iter().filter(|mail| mail.subject.contains(word)).count()
+        };
+        assert_eq!((told("frozen"), told("released")), (2, 1));
+    })
+    .await;
+}
+
+/// Frozen for what is owed, an account is told that it can buy; frozen for a dispute, that it cannot.
+#[tokio::test]
+async fn the_notice_of_a_freeze_says_whether_credit_can_be_bought() {
+    each_database(async |world| {
+        let shop = Shop::open(world).await;
+        let payment = shop.payment_of(&shop.buy("pack-10").await).await;
+        shop.spend("a", "7").await;
+        shop.refund_at_stripe(&payment, 1_150).unwrap();
+        shop.deliver().await;
+        assert_eq!(shop.frozen().await, ["owed"]);
+        let mails = shop.sandbox.mail_to(&shop.buyer.email);
+        let mail = mails.iter().find(|mail| mail.subject.contains("frozen")).unwrap();
+        assert!(
+            mail.text.contains("You can buy credit") && !mail.text.contains("nothing can be bought"),
+            "{}",
+            mail.text
+        );
     })
     .await;
 }

@@ -54,4 +54,3 @@ mod trial;
 mod vault_rotate;
 mod webhook;
 mod webhook_out;
-mod webhook_storm;

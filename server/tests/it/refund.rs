@@ -3,8 +3,10 @@
 use crate::ledger::{capture, code, hold, new_hold, void};
 use crate::shop::{GOOD_CARD, Shop, insert_user};
 use crate::support::each_database;
+use domain::catalogue::Catalogue;
 use domain::id::{ExecutionId, PurchaseId, RefundRequestId};
 use domain::money::{Cents, Usd};
+use domain::refund::FeePolicy;
 use sandbox::{ApiFault, ApiFaultKind, NewDispute};
 use server::account::{Role, User};
 use server::dispute;
@@ -134,6 +136,32 @@ async fn unused_credit_goes_back_less_what_stripe_keeps() {
         assert_eq!((shop.spendable().await.as_str(), shop.receivable().await.as_str()), ("$0.00", "$0.00"));
         assert_eq!(shop.offered().await, 0);
         assert_eq!(denied(shop.refund_all().await), "conflict");
+        shop.check_books().await;
+    })
+    .await;
+}
+
+/// A catalogue that gives Stripe's fee back: everything that was paid for the unused credit arrives, and what a form says that was
+/// shown under the other policy is refused.
+#[tokio::test]
+async fn a_catalogue_can_give_the_fee_back() {
+    each_database(async |world| {
+        let shop = Shop::open(world).await;
+        let payment = shop.payment_of(&shop.buy("pack-50").await).await;
+        let catalogue = (*shop.server.catalogue.load_full()).clone();
+        let generous = Catalogue { refund_fee: FeePolicy::GiveBack, ..catalogue };
+        shop.server.catalogue.store(std::sync::Arc::new(generous));
+        assert_eq!(shop.offered().await, 5_750);
+        let stale = refund::start(&shop.server, &shop.buyer, &shop.request_id(), None, Cents(5_553)).await;
+        assert_eq!(denied(stale), "conflict");
+        shop.spend("a", "27.50").await;
+        // Half of the $55 is left.
+        assert_eq!(shop.offered().await, 2_875);
+        shop.refund_all().await.unwrap();
+        shop.run_jobs().await;
+        shop.deliver().await;
+        assert_eq!((shop.refunded_at_stripe(&payment), shop.spendable().await.as_str()), (2_875, "$0.00"));
+        assert_eq!(shop.receivable().await, "$0.00");
         shop.check_books().await;
     })
     .await;

@@ -1,7 +1,7 @@
 //! The automatic top-up: turned on by consent, one charge however many ask, found again when its answer is lost.
 
 use crate::ledger::{capture, hold, new_hold};
-use crate::shop::{GOOD_CARD, Shop};
+use crate::shop::{GOOD_CARD, Shop, insert_user};
 use crate::support::{World, each_database};
 use domain::denial::Denial;
 use domain::id::{CardSetupId, PackId, PurchaseId};
@@ -9,9 +9,10 @@ use domain::money::Usd;
 use domain::top_up::{Reason, Rule, Trigger, Verdict};
 use sandbox::{ApiFault, ApiFaultKind};
 use serde_json::Value;
+use server::account::{Role, User};
 use server::payment_method::{self, KeptCard};
 use server::top_up::{self, Agreed, NewRule, Next, TopUp, TopUpState};
-use server::{Server, ledger};
+use server::{Server, ledger, member};
 
 pub fn usd(text: &str) -> Usd {
     Usd::parse_dollars(text).unwrap()
@@ -293,6 +294,105 @@ async fn the_first_pack_leaves_the_card() {
         shop.check_books().await;
     })
     .await;
+}
+
+/// The pack that a rule begins with is one of the month's charges: in dollars, and in their number.
+#[tokio::test]
+async fn the_first_pack_counts_in_the_cap_of_the_month() {
+    each_database(async |world| {
+        for (cap, charges_a_month, more) in [("22.99", 5, 0), ("23", 5, 1), ("100", 1, 0), ("100", 2, 1)] {
+            let shop = Shop::open(world).await;
+            let mut new = NewRule { shown_charge: Some(usd("11.50")), ..new_rule(&shop).await };
+            (new.rule.cap, new.rule.charges_a_month) = (usd(cap), charges_a_month);
+            let next = top_up::turn_on(&shop.server, &shop.buyer, new).await.unwrap();
+            let Next::Stripe { url } = next else { panic!("{next:?}") };
+            let before = top_up::load(&shop.server, &shop.buyer.account_id).await.unwrap();
+            assert_eq!((before.charged, before.charges), (Usd::ZERO, 0), "nobody has paid yet");
+            assert_eq!(shop.pay_page(&url, GOOD_CARD).await.status, 303);
+            shop.deliver().await;
+            shop.deliver().await;
+            let view = top_up::load(&shop.server, &shop.buyer.account_id).await.unwrap();
+            assert_eq!((view.charged, view.charges, view.first_packs.len()), (usd("11.50"), 1, 1));
+
+            for _ in 0..3 {
+                if shop.spendable().await == "$10.00" {
+                    spend(&shop, "10").await;
+                }
+                shop.advance_seconds(3_600);
+                shop.run_jobs().await;
+                sweep(&shop).await;
+            }
+            assert_eq!(payments(&shop).await.len(), 1 + more, "{cap} in {charges_a_month}");
+            let verdict = verdict(&shop).await;
+            let is_capped = matches!(verdict, Verdict::Paused { reason: Reason::PurchaseLimitReached, .. });
+            assert!(is_capped, "{verdict:?}");
+            shop.check_books().await;
+
+            // A new month begins anew.
+            shop.advance_seconds(31 * 86_400);
+            sweep(&shop).await;
+            assert_eq!(payments(&shop).await.len(), 2 + more);
+        }
+    })
+    .await;
+}
+
+/// Whoever agreed leaves, or may no longer spend: nothing is charged until somebody else agrees, and those who can are told.
+#[tokio::test]
+async fn the_consent_of_a_member_who_may_no_longer_spend_is_withdrawn() {
+    each_database(async |world| {
+        for how in ["role", "remove", "leave"] {
+            let shop = open(world, "20").await;
+            let (server, owner) = (&shop.server, &shop.buyer);
+            let payer = join(world, &shop, Role::Billing).await;
+            assert_eq!(top_up::turn_on(server, &payer, new_rule(&shop).await).await.unwrap(), Next::On);
+            shop.advance_seconds(1);
+            member::change_role(server, owner, &payer.user_id, Role::Admin).await.unwrap();
+            assert_eq!(verdict(&shop).await, Verdict::Enough, "an admin may spend, too");
+
+            match how {
+                "role" => member::change_role(server, owner, &payer.user_id, Role::Developer).await.unwrap(),
+                "remove" => member::remove(server, owner, &payer.user_id).await.unwrap(),
+                _ => member::leave(server, &payer).await.unwrap(),
+            }
+            let withdrawn = Verdict::Paused { reason: Reason::ConsentWithdrawn, until: None };
+            assert_eq!(verdict(&shop).await, withdrawn, "{how}");
+            spend(&shop, "16").await;
+            shop.run_jobs().await;
+            shop.advance_seconds(61);
+            sweep(&shop).await;
+            assert_eq!(payments(&shop).await.len(), 0, "{how}");
+            let told = |email: &str| {
+                let mails = shop.sandbox.mail_to(email);
+                mails.iter().filter(|mail| mail.subject.contains("paused")).count()
+            };
+            assert_eq!((told(&owner.email), told(&payer.email)), (1, 0), "{how}");
+
+            // What their browser still shows saves nothing.
+            let stale = top_up::turn_on(server, &payer, new_rule(&shop).await).await.unwrap_err();
+            assert_eq!(stale.denial().map(Denial::code), Some("not_found"), "{how}");
+            let anew = NewRule { shown_charge: Some(usd("11.50")), ..new_rule(&shop).await };
+            assert_eq!(top_up::turn_on(server, owner, anew).await.unwrap(), Next::On);
+            shop.run_jobs().await;
+            assert_eq!((payments(&shop).await.len(), shop.spendable().await.as_str()), (1, "$14.00"), "{how}");
+
+            // A member who did not agree to it comes and goes, and nothing is paused.
+            let other = join(world, &shop, Role::Billing).await;
+            member::remove(server, owner, &other.user_id).await.unwrap();
+            assert_eq!(verdict(&shop).await, Verdict::Enough, "{how}");
+            shop.check_books().await;
+        }
+    })
+    .await;
+}
+
+/// Somebody with an account of their own joins the shop's.
+async fn join(world: &World, shop: &Shop, role: Role) -> User {
+    let user = insert_user(world, world.account().await).await;
+    let mut tx = world.db().begin().await.unwrap();
+    member::insert(&mut tx, &world.clock, &shop.buyer.account_id, &user.user_id, role).await.unwrap();
+    tx.commit().await.unwrap();
+    User { account_id: shop.buyer.account_id.clone(), role, ..user }
 }
 
 /// A card's news may be lost, and repeated; the page and the sweep ask themselves.

@@ -19,7 +19,9 @@ use domain::money::Usd;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 use server::alert::{self, Budget, Month, Scope};
+use server::api_key::ApiKey;
 use server::error::Result;
+use server::member::Member;
 use server::notice::{self, NoticeKind, Preference};
 
 /// `GET /alerts/settings`.
@@ -34,6 +36,9 @@ pub fn AlertSettingsPage() -> impl IntoView {
         let month = alert::load_month(&server, &user.account_id).await?;
         let mark = alert::load_low_mark(&server, &user.account_id).await?;
         let preferences = notice::list_preferences(&server, &user).await?;
+        let mut keys = server::api_key::list(&server, &user.account_id).await?;
+        keys.retain(|key| key.revoked_at.is_none());
+        let members = server::member::list_members(&server, &user.account_id).await?;
         let may_not = user.require(Permission::ManageBilling).err().map(|denial| denial.sentence());
         let manages = may_not.is_none();
         let shares: Vec<String> =
@@ -54,7 +59,7 @@ pub fn AlertSettingsPage() -> impl IntoView {
                 {query.get("done").and_then(|done| said(&done)).map(|done| view! { <Notice tone=Tone::Positive title=done /> })}
                 {may_not.map(|sentence| view! { <Notice tone=Tone::Info title=sentence /> })}
                 {budget_part(&budgets, (&month, &catalogue), manages)}
-                {manages.then(|| budget_form(&refused.of("budget"), &catalogue))}
+                {manages.then(|| budget_form(&refused.of("budget"), &catalogue, (&keys, &members)))}
                 {mark_part(mark, &refused.of("mark"), manages)}
                 {preference_part(&preferences)}
             </div>
@@ -151,13 +156,19 @@ fn budget_row(budget: &Budget, (month, catalogue): (&Month, &Catalogue), manages
     .into_any()
 }
 
-fn budget_form(refused: &Refused, catalogue: &Catalogue) -> AnyView {
+fn budget_form(refused: &Refused, catalogue: &Catalogue, (keys, members): (&[ApiKey], &[Member])) -> AnyView {
     let typed = refused.typed("scope").unwrap_or_default();
     let option = |value: String, name: String| {
         let selected = value == typed;
         view! { <option value=value selected=selected>{name}</option> }
     };
     let models = catalogue.models.iter().map(|model| option(format!("model:{}", model.id), model.name.clone()));
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| option(format!("api_key:{}", key.api_key_id), format!("{} ({})", key.name, key.hint)))
+        .collect();
+    let members: Vec<_> =
+        members.iter().map(|member| option(format!("member:{}", member.user_id), member.email.clone())).collect();
     let skills = catalogue.skills.iter().map(|skill| option(format!("skill:{}", skill.id), skill.name.clone()));
     view! {
         <section class="card grid grid-cols-1 gap-4" aria-labelledby="add-budget">
@@ -173,6 +184,8 @@ fn budget_form(refused: &Refused, catalogue: &Catalogue) -> AnyView {
                         <option value="all:">"All runs"</option>
                         <optgroup label="One model">{models.collect_view()}</optgroup>
                         <optgroup label="One skill">{skills.collect_view()}</optgroup>
+                        {(!keys.is_empty()).then(|| view! { <optgroup label="One API key">{keys}</optgroup> })}
+                        <optgroup label="One member">{members}</optgroup>
                     </select>
                 </div>
                 <Field

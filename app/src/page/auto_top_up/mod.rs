@@ -69,7 +69,7 @@ pub fn AutoTopUpPage() -> impl IntoView {
                 {figures(&view, &catalogue, &zone)}
                 {may_change.then(|| rule_form(form, &view, &catalogue))}
                 {card_section(view.card.as_ref(), may_change, &server.clock.new_id())}
-                {charges(&view.recent, &zone)}
+                {charges(&view, &zone)}
                 {(!may_change)
                     .then(|| view! { <p class="text-ink-muted">"Whoever pays for this account can change this."</p> })}
             </div>

@@ -113,7 +113,7 @@ fn apply_to_rules(rules: &mut Standing, now: Timestamp, number: usize, step: &St
             execution_id: id(*run),
             amount: nanos(*amount),
             model: ModelId::new(MODELS[*model]),
-            only: None,
+            source: domain::funding::FundingSource::Credits,
             expires_at: now.plus_seconds(600),
         },
         Step::Capture { run, cost } => Command::Capture { execution_id: id(*run), cost: nanos(*cost) },
@@ -134,7 +134,7 @@ fn apply_to_rules(rules: &mut Standing, now: Timestamp, number: usize, step: &St
             }
         }
         Step::Freeze { frozen } => {
-            rules.frozen = frozen.then(|| "test".to_owned());
+            rules.frozen = frozen.then(|| domain::ledger::Frozen { reason: "test".to_owned(), cause: None });
             return None;
         }
         Step::Advance { seconds } => {
