@@ -173,7 +173,7 @@ fn an_account_is_frozen_and_released_and_what_holds_on_is_said() {
         sqlx::query(owed).execute(write).await.unwrap();
         db.close().await;
     });
-    says(account("unfreeze", admin, "Looked at it."), 1, "is still frozen since 1970-01-01");
+    says(account("unfreeze", admin, "Looked at it."), 1, "is still frozen since 1 Jan 1970");
 }
 
 #[test]
