@@ -147,6 +147,8 @@ pub enum Outcome {
     /// Nobody knows yet, or the bank waits for the customer.
     Open,
     Paid,
+    /// The pack that a rule began with: its buyer paid it on Stripe's page. It counts in the month, not as a try.
+    PaidByHand,
     Refused {
         at: Timestamp,
     },
@@ -267,7 +269,7 @@ fn paused(limits: &TopUpLimits, facts: &Facts<'_>, rule: &Rule, now: Timestamp) 
     let failed_at =
         facts.attempts.iter().filter(|attempt| attempt.card == card).find_map(|attempt| match attempt.outcome {
             Outcome::Refused { at } => Some(at),
-            Outcome::Open | Outcome::Paid => None,
+            Outcome::Open | Outcome::Paid | Outcome::PaidByHand => None,
         });
     let until = failed_at?.plus_seconds(limits.failure_pause_seconds);
     (now < until).then_some((Reason::FailedAttemptLimitReached, Some(until)))
@@ -276,17 +278,19 @@ fn paused(limits: &TopUpLimits, facts: &Facts<'_>, rule: &Rule, now: Timestamp) 
 /// What was charged, or may have been, in the month, and in how many charges.
 pub fn this_month(attempts: &[Attempt], month: Period) -> (Usd, u32) {
     let counted = attempts.iter().filter(|attempt| {
-        month.contains(attempt.started_at) && matches!(attempt.outcome, Outcome::Open | Outcome::Paid)
+        let counts = matches!(attempt.outcome, Outcome::Open | Outcome::Paid | Outcome::PaidByHand);
+        counts && month.contains(attempt.started_at)
     });
     counted.fold((Usd::ZERO, 0), |(sum, count), attempt| (sum.saturating_add(attempt.price), count.saturating_add(1)))
 }
 
 /// Until when another attempt would come too soon after those before.
 fn busy_until(limits: &TopUpLimits, attempts: &[Attempt], now: Timestamp) -> Option<Timestamp> {
-    let newest = attempts.iter().map(|attempt| attempt.started_at).max()?;
+    let tries: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.outcome != Outcome::PaidByHand).collect();
+    let newest = tries.iter().map(|attempt| attempt.started_at).max()?;
     let burst = newest.plus_seconds(limits.burst_seconds);
-    let in_window = |attempt: &&Attempt| attempt.started_at.plus_seconds(limits.attempt_window_seconds) > now;
-    let mut recent: Vec<Timestamp> = attempts.iter().filter(in_window).map(|attempt| attempt.started_at).collect();
+    let in_window = |attempt: &&&Attempt| attempt.started_at.plus_seconds(limits.attempt_window_seconds) > now;
+    let mut recent: Vec<Timestamp> = tries.iter().filter(in_window).map(|attempt| attempt.started_at).collect();
     recent.sort_unstable();
     let most = usize::try_from(limits.attempts.max(1)).unwrap_or(usize::MAX);
     // The one that has to leave the window before there is room again.

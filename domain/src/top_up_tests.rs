@@ -243,3 +243,22 @@ fn every_reason_has_its_words() {
         assert!(reason.sentence().ends_with('.'), "{reason}");
     }
 }
+
+/// The pack that a rule began with counts in the month, in dollars and number, and holds no charge up.
+#[test]
+fn what_was_paid_by_hand_counts_in_the_cap_and_is_no_try() {
+    let by_hand = |seconds_ago| Attempt { outcome: Outcome::PaidByHand, card: String::new(), ..paid(seconds_ago) };
+    let since = NOW.seconds() - Period::calendar_month(NOW).start.seconds();
+    assert_eq!(verdict("0", &[by_hand(1), by_hand(2)], |_| ()), DUE, "no burst, and no try of the window");
+    let capped = Verdict::Paused { reason: Reason::PurchaseLimitReached, until: Some(Period::calendar_month(NOW).end) };
+    assert_eq!(
+        verdict("0", &[by_hand(1), by_hand(2), by_hand(3)], |_| ()),
+        capped,
+        "3 × $28.75 and one more are above $100"
+    );
+    assert_eq!(
+        verdict("0", &[by_hand(1), by_hand(2), by_hand(since + 1)], |_| ()),
+        DUE,
+        "last month's is not this month's"
+    );
+}

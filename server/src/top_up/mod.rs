@@ -150,7 +150,7 @@ impl FirstPack {
 
     /// As the rule counts it. It names no card, so it says nothing about one.
     fn attempt(&self) -> Attempt {
-        Attempt { started_at: self.paid_at, card: String::new(), price: self.price(), outcome: Outcome::Paid }
+        Attempt { started_at: self.paid_at, card: String::new(), price: self.price(), outcome: Outcome::PaidByHand }
     }
 }
 
