@@ -31,6 +31,9 @@ pub async fn work(server: Server) {
         every(&server, Duration::from_secs(60), "look at keys of own-key plans", || async {
             subscription::look_at_keys(&server).await.map(drop)
         }),
+        every(&server, Duration::from_secs(3_600), "look for prices edited by hand", || async {
+            subscription::look_for_drift(&server).await.map(drop)
+        }),
         every(&server, Duration::from_secs(300), "fetch lost events", || async {
             stripe::inbox::fetch_missed(&server).await.map(drop)
         }),

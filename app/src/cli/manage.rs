@@ -74,6 +74,13 @@ pub async fn sync_stripe(settings: Settings, dry_run: bool) -> Result<Outcome, P
         let (dollars, cents) = (line.unit.0 / 100, line.unit.0 % 100);
         say(&format!("{} ({}) ${dollars}.{cents:02} a month [{}]: {what}", line.plan, line.key_mode, line.lookup_key));
     }
+    for odd in subscription::list_odd(&server).await? {
+        found = true;
+        let subscription::Odd { subscription_id, account_name, problem } = odd;
+        say(&format!(
+            "{subscription_id} ({account_name}) DIFFERS: {problem}. Its plan stays as it was bought; mend it at Stripe."
+        ));
+    }
     Ok(if found { Outcome::Found } else { Outcome::Done })
 }
 

@@ -101,7 +101,7 @@ enum RatesCommand {
 #[derive(Subcommand)]
 enum StripeCommand {
     /// Make the plans' products and prices at Stripe, or match those that are there; again, it changes nothing. Ends 1
-    /// when a price differs from the catalogue: that is shown, and not followed.
+    /// when a price, or what a subscription pays, differs from the catalogue: that is shown, and not followed.
     Sync {
         /// Only print what would be done.
         #[arg(long)]

@@ -1,19 +1,20 @@
 //! Owns: doing a change that was proposed, once, at the price that was shown.
-//! Invariant: Stripe is called with the change's id as idempotency key, and only while the change still costs what was
-//! shown; what is charged now is changed only if it is paid.
+//! Invariant: Stripe is called with the change's id as idempotency key, by one change at a time, and only while it still
+//! costs what was shown; what is charged now is changed only if it is paid.
 
 use super::change::{self, ChangeRow};
 use super::row::{self, LiveRow};
-use super::{apply, manage, price};
+use super::{apply, lease, manage, price};
 use crate::Server;
 use crate::account::User;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stripe::Failure;
 use crate::stripe::plan::Had;
 use domain::denial::Denial;
 use domain::id::PlanChangeId;
 use domain::member::Permission;
 use domain::subscription::Change;
+use tokio::sync::oneshot;
 
 /// How long a preview may be confirmed.
 const PREVIEW_SECONDS: i64 = 1_800;
@@ -21,7 +22,7 @@ const PREVIEW_SECONDS: i64 = 1_800;
 /// Does the change. A second click, or the same one after a lost answer, does nothing more.
 ///
 /// Denials: as of [`super::propose`], and `NotFound` (no such change), `Conflict` (the preview is stale: half an hour old,
-/// or the change would cost something else now), `PaymentDeclined` (nothing was changed).
+/// or the change would cost something else now; or another change is being made), `PaymentDeclined` (nothing was changed).
 pub async fn confirm(server: &Server, user: &User, plan_change_id: &PlanChangeId) -> Result<()> {
     user.require(Permission::ManageBilling)?;
     let row = change::load_row(server, &user.account_id, plan_change_id).await?;
@@ -34,9 +35,26 @@ pub async fn confirm(server: &Server, user: &User, plan_change_id: &PlanChangeId
             return Err(Denial::Conflict { problem: format!("{problem} Choose the plan again.") }.into());
         }
     }
-    let live = manage::load_fresh(server, &user.account_id).await?;
-    let live = live.ok_or_else(|| Denial::NotFound { what: "subscription".to_owned() })?;
-    do_it(server, user, &row, &live).await
+    // A task of the server: it goes on when the browser leaves.
+    let (sender, receiver) = oneshot::channel();
+    let (task, user) = (server.clone(), user.clone());
+    server.tasks.spawn(async move {
+        // Whoever asked may have left.
+        let _ = sender.send(do_alone(&task, &user, &row).await);
+    });
+    receiver.await.map_err(|_| Error::Internal("a change of plan ended without an answer".to_owned()))?
+}
+
+/// Does it while nothing else changes the subscription.
+async fn do_alone(server: &Server, user: &User, row: &ChangeRow) -> Result<()> {
+    let lease = lease::take(server, &user.account_id, row.plan_change_id.as_str()).await?;
+    let outcome = match manage::load_fresh(server, &user.account_id).await {
+        Ok(Some(live)) => do_it(server, user, row, &live).await,
+        Ok(None) => Err(Denial::NotFound { what: "subscription".to_owned() }.into()),
+        Err(error) => Err(error),
+    };
+    lease.release(server).await;
+    outcome
 }
 
 async fn do_it(server: &Server, user: &User, row: &ChangeRow, live: &LiveRow) -> Result<()> {

@@ -6,7 +6,7 @@
 
 use super::change::{self, month_of};
 use super::row::{self, LiveRow};
-use super::{apply, manage, price};
+use super::{apply, lease, manage, price};
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::job::{self, Job, NewJob};
@@ -173,6 +173,7 @@ fn move_later(account_id: &AccountId) -> Job {
 /// Gives an own-key plan the standard price when its grace is over and no key works still: the same swap of price on the
 /// subscription's item as any change of keys, whose difference is on the next invoice, so nothing is charged by surprise.
 /// Nothing happens before its time, to a plan that ends anyway, or while a payment is missing; then it is tried later.
+/// `Conflict` while another change of the plan is being made.
 pub async fn move_to_standard_price(server: &Server, account_id: &AccountId) -> Result<()> {
     let mut tx = server.db.begin().await?;
     follow(&mut tx, server, account_id).await?;
@@ -182,6 +183,17 @@ pub async fn move_to_standard_price(server: &Server, account_id: &AccountId) -> 
         return Ok(());
     };
 
+    if row::load_live(server, account_id).await?.is_none() {
+        return Ok(());
+    }
+    let lease = lease::take(server, account_id, &format!("own_keys:{}", open.key_grace_id)).await?;
+    let outcome = move_if_due(server, account_id, &open).await;
+    lease.release(server).await;
+    outcome
+}
+
+/// With the lease, so that nobody changes the plan meanwhile.
+async fn move_if_due(server: &Server, account_id: &AccountId, open: &Open) -> Result<()> {
     // Reading it stores what Stripe has, and so ends the grace of a plan that was moved before an answer was lost.
     let Some(live) = manage::load_fresh(server, account_id).await? else { return Ok(()) };
     let is_open = match live.status {
@@ -197,9 +209,9 @@ pub async fn move_to_standard_price(server: &Server, account_id: &AccountId) -> 
         return Ok(());
     }
     if provider_key::has_usable_key(server, account_id).await? {
-        return keep_price(server, account_id, &open).await;
+        return keep_price(server, account_id, open).await;
     }
-    swap(server, &live, &open).await
+    swap(server, &live, open).await
 }
 
 async fn swap(server: &Server, live: &LiveRow, open: &Open) -> Result<()> {

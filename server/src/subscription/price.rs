@@ -111,7 +111,7 @@ async fn sync_one(server: &Server, wanted: &Wanted<'_>, mode: SyncMode) -> Resul
         (Some(price), Some(drift), mode) => {
             // One that was never ours is not taken in while it differs.
             if mode == SyncMode::Write && load_by_key(server, &wanted.lookup_key).await?.is_some() {
-                note_drift(server, &wanted.lookup_key, &drift).await?;
+                note_drift(server, &wanted.lookup_key, Some(&drift)).await?;
             }
             tracing::warn!(price = %price.price_id, drift, "a price at Stripe differs from the catalogue");
             Ok(SyncOutcome::Drift(drift))
@@ -252,7 +252,8 @@ async fn keep(server: &Server, wanted: &Wanted<'_>, price: &PriceAtStripe, drift
     tx.commit().await
 }
 
-async fn note_drift(server: &Server, lookup_key: &str, drift: &str) -> Result<()> {
+/// Keeps how the price at Stripe differs, or that it does not any more.
+pub(super) async fn note_drift(server: &Server, lookup_key: &str, drift: Option<&str>) -> Result<()> {
     let mut tx = server.db.begin().await?;
     on_tx!(&mut tx, conn => {
         sqlx::query("update stripe_price set drift = $1, synced_at = $2 where lookup_key = $3")

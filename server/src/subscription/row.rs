@@ -13,6 +13,7 @@ use domain::time::Timestamp;
 /// The subscription that an account has now.
 #[derive(Clone, Debug)]
 pub(super) struct LiveRow {
+    pub account_id: AccountId,
     pub subscription_id: SubscriptionId,
     pub customer_id: Option<CustomerId>,
     pub item_id: ItemId,
@@ -34,6 +35,7 @@ pub(super) struct LiveRow {
 
 #[derive(sqlx::FromRow)]
 struct Stored {
+    account_id: AccountId,
     stripe_subscription_id: SubscriptionId,
     stripe_customer_id: Option<CustomerId>,
     stripe_item_id: ItemId,
@@ -59,8 +61,8 @@ struct Stored {
 pub(super) async fn load_live(server: &Server, account_id: &AccountId) -> Result<Option<LiveRow>> {
     let stored: Option<Stored> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select s.stripe_subscription_id, a.stripe_customer_id, s.stripe_item_id, s.stripe_price_id, s.unit_cents,
-                    s.status, s.plan_id, s.key_mode, s.seats, s.had_plan_id, s.had_key_mode, s.had_seats,
+            "select s.account_id, s.stripe_subscription_id, a.stripe_customer_id, s.stripe_item_id, s.stripe_price_id,
+                    s.unit_cents, s.status, s.plan_id, s.key_mode, s.seats, s.had_plan_id, s.had_key_mode, s.had_seats,
                     s.period_start, s.period_end, s.trial_end, s.cancels_at, s.unpaid_since, s.problem,
                     s.catalogue_version
              from   subscription s
@@ -85,6 +87,7 @@ impl LiveRow {
                 key_mode: stored.had_key_mode.parse()?,
                 seats: seats(stored.had_seats)?,
             },
+            account_id: stored.account_id,
             subscription_id: stored.stripe_subscription_id,
             customer_id: stored.stripe_customer_id,
             item_id: stored.stripe_item_id,

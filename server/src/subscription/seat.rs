@@ -1,7 +1,8 @@
 //! Owns: how many people are in an account, and paying for a seat for each.
 //! Does not own: who they are (`member`).
 
-use super::{apply, price, row};
+use super::row::{self, LiveRow};
+use super::{apply, lease, manage, price};
 use crate::Server;
 use crate::error::{Error, Result};
 use crate::on_read;
@@ -21,16 +22,31 @@ pub async fn count_members(server: &Server, account_id: &AccountId) -> Result<u3
 
 /// Pays for as many seats as the account has members, where that is more than it pays for; the rest of the period is
 /// charged at once. Seats that nobody sits on stay until somebody takes them off in Plan. A card that is declined
-/// changes nothing here and is tried again when members change.
+/// changes nothing here and is tried again when members change. `Conflict` while another change of the plan is being made.
 pub async fn sync_seats(server: &Server, account_id: &AccountId) -> Result<()> {
     let Some(live) = row::load_live(server, account_id).await? else { return Ok(()) };
-    let catalogue = server.catalogue.load_full();
-    let members = count_members(server, account_id).await?;
-    let per_seat = catalogue.plan(&live.billed.plan).is_some_and(|plan| plan.per_seat);
-    let in_order = matches!(live.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing);
-    if !per_seat || members <= live.billed.seats || !in_order {
+    if !needs_seats(server, &live).await? {
         return Ok(());
     }
+    let lease = lease::take(server, account_id, &format!("seats:{}", server.clock.new_id())).await?;
+    let outcome = add_seats(server, account_id).await;
+    lease.release(server).await;
+    outcome
+}
+
+async fn needs_seats(server: &Server, live: &LiveRow) -> Result<bool> {
+    let per_seat = server.catalogue.load().plan(&live.billed.plan).is_some_and(|plan| plan.per_seat);
+    let in_order = matches!(live.status, SubscriptionStatus::Active | SubscriptionStatus::Trialing);
+    Ok(per_seat && in_order && count_members(server, &live.account_id).await? > live.billed.seats)
+}
+
+/// With the lease: what is read now does not change until the seats are paid.
+async fn add_seats(server: &Server, account_id: &AccountId) -> Result<()> {
+    let Some(live) = manage::load_fresh(server, account_id).await? else { return Ok(()) };
+    if !needs_seats(server, &live).await? {
+        return Ok(());
+    }
+    let members = count_members(server, account_id).await?;
     // The same moment on each try within the hour, so that a repeated job is the same change.
     let hour = Timestamp::from_seconds(server.clock.now().seconds().div_euclid(3_600) * 3_600);
     let at = hour.max(live.period.start);
