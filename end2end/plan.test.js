@@ -214,6 +214,10 @@ test('a trial with a card becomes its plan; the same card has no second one @leg
     await expect(heading(page)).toHaveText(database === 'legionis' ? 'Plan: Guest' : 'Plan: Free');
     await followMail(page, sandbox, second.email, 'Your Tokenbank trial did not begin');
     await expect(heading(page)).toHaveText('Limits');
+    await page.getByLabel('Why another trial').fill('We share the card.');
+    await page.getByRole('button', { name: 'Ask for another trial' }).click();
+    await expect(page.getByText('You have asked for another trial')).toBeVisible();
+    await expect(page.getByLabel('Why another trial')).toBeHidden();
   });
 });
 

@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 use crate::job::{self, Job, NewJob};
 use crate::member;
 use crate::notice::{self, Recipient};
-use domain::catalogue::TrialKind;
 use domain::id::{EmailChangeId, InvitationId, PurchaseId, UserId};
 use domain::money::{Cents, Usd};
 use domain::time::Timestamp;
@@ -48,8 +47,6 @@ pub enum Mail {
     SecondFactorChanged { user_id: UserId, is_on: bool },
     /// An account is gone.
     AccountDeleted { email: String, account_name: String },
-    /// A trial ends soon.
-    TrialEnds { user_id: UserId, trial: TrialKind, ends_at: Timestamp },
     /// An appeal for another trial was answered.
     TrialAppeal { user_id: UserId, answer: AppealState },
     /// A pack was paid.
@@ -66,8 +63,6 @@ pub enum Mail {
     },
     /// Something that the people of an account should know.
     Notice(Recipient),
-    /// A trial with a card could not begin, for the reason given, and nothing was charged.
-    TrialRefused { user_id: UserId, problem: String },
 }
 
 /// What a mail says, before it is text and HTML.
@@ -161,10 +156,6 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
         }
         Mail::EmailChanged { email } => Some((email.clone(), email_changed())),
         Mail::AccountDeleted { email, account_name } => Some((email.clone(), account_deleted(account_name))),
-        Mail::TrialEnds { user_id, trial, ends_at } => {
-            let user = account::load_user(server, user_id).await?;
-            user.map(|user| (user.email, trial_ends(server, *trial, *ends_at)))
-        }
         Mail::TrialAppeal { user_id, answer } => {
             let user = account::load_user(server, user_id).await?;
             user.map(|user| (user.email, trial_appeal(server, *answer)))
@@ -174,10 +165,6 @@ async fn compose(server: &Server, mail: &Mail) -> Result<Option<(String, Letter)
             None => None,
         },
         Mail::Notice(recipient) => notice::letter(server, recipient).await?,
-        Mail::TrialRefused { user_id, problem } => {
-            let user = account::load_user(server, user_id).await?;
-            user.map(|user| (user.email, trial_refused(server, problem)))
-        }
     })
 }
 
@@ -331,33 +318,6 @@ fn receipt(server: &Server, user: &User, mail: &Mail) -> Option<Letter> {
     })
 }
 
-fn trial_refused(server: &Server, problem: &str) -> Letter {
-    Letter {
-        subject: "Your Tokenbank trial did not begin".to_owned(),
-        paragraphs: vec![
-            problem.to_owned(),
-            "The subscription was ended before anything was charged. A plan can be chosen without a trial at any time."
-                .to_owned(),
-        ],
-        facts: Vec::new(),
-        button: Some(("Ask for another trial", SecretString::from(format!("{}/limits", server.config.public_url)))),
-        closing: "Nothing was charged, and your card is not used.",
-    }
-}
-
-fn trial_ends(server: &Server, kind: TrialKind, ends_at: Timestamp) -> Letter {
-    Letter {
-        subject: format!("Your Tokenbank trial ends on {}", ends_at.utc_day()),
-        paragraphs: vec![
-            format!("Your trial runs until {}.", date(ends_at)),
-            domain::trial::at_the_end(kind).to_owned(),
-        ],
-        facts: Vec::new(),
-        button: Some(("See what is left", SecretString::from(format!("{}/limits", server.config.public_url)))),
-        closing: "This is the only reminder.",
-    }
-}
-
 fn trial_appeal(server: &Server, answer: AppealState) -> Letter {
     let (subject, words) = match answer {
         AppealState::Granted | AppealState::Used => {
@@ -380,15 +340,6 @@ fn trial_appeal(server: &Server, answer: AppealState) -> Letter {
 
 fn link(server: &Server, path: &str, token: &SecretString) -> SecretString {
     SecretString::from(format!("{}{path}?token={}", server.config.public_url, token.expose_secret()))
-}
-
-/// `2027-01-15 08:00 UTC`.
-fn date(moment: Timestamp) -> String {
-    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-    time::OffsetDateTime::from_unix_timestamp(moment.seconds())
-        .ok()
-        .and_then(|moment| moment.format(format).ok())
-        .unwrap_or_else(|| moment.seconds().to_string())
 }
 
 impl Letter {

@@ -1,21 +1,22 @@
 //! What the plan includes and what of it is used, who pays, and the trial.
 
+use crate::page::trial_offers::{appeal, offers_list, running_trial};
 use crate::post::{ForAccount, Post, Refused};
 use crate::ui::layout::{Section, console};
 use crate::ui::meter::{percent, share};
-use crate::ui::money::{Digits, Money, grouped, text};
-use crate::ui::notice::{Notice, Tone};
+use crate::ui::money::{Digits, grouped, text};
 use crate::ui::when::{When, in_zone};
 use crate::visitor::signed_in;
 use axum::response::Response;
-use domain::catalogue::{Catalogue, Trial, TrialKind, TrialModels};
+use domain::catalogue::Catalogue;
 use domain::denial::Denial;
-use domain::entitlement::{DailySpend, Entitlements, RunningTrial};
+use domain::entitlement::{DailySpend, Entitlements};
 use domain::funding::PayWith;
 use domain::id::{ModelId, PlanId};
 use domain::plan::PayPerUse;
-use domain::trial::at_the_end;
+use domain::trial::AppealState;
 use leptos::prelude::*;
+use leptos_router::hooks::use_query_map;
 use server::account::Permission;
 use server::{allowance, entitlement, provider_key, trial};
 
@@ -23,6 +24,8 @@ use server::{allowance, entitlement, provider_key, trial};
 #[component]
 pub fn LimitsPage() -> impl IntoView {
     let refused = Refused::current();
+    // A mail about a trial that did not begin leads here, whatever else could begin.
+    let appeals = use_query_map().get_untracked().get("appeal").is_some();
     console(Section::Plan, "Limits", async move {
         let (server, user) = signed_in()?;
         let now = entitlement::load(&server, &user.account_id).await?;
@@ -30,7 +33,9 @@ pub fn LimitsPage() -> impl IntoView {
         let has_key = provider_key::has_usable_key(&server, &user.account_id).await?;
         let catalogue = server.catalogue.load_full();
         let may_choose = user.require(Permission::ManageBilling).is_ok();
-        let is_taken = taken.is_some() || matches!(refused.denial(), Some(Denial::TrialTaken));
+        let asked = trial::load_appeal(&server, &user).await?;
+        let refused_one = matches!(refused.denial(), Some(Denial::TrialTaken)) || refused.typed("reason").is_some();
+        let is_taken = taken.is_some() || refused_one || (appeals && asked != Some(AppealState::Granted));
         let zone = user.time_zone.clone();
         Ok(view! {
             <div class="grid gap-10">
@@ -51,7 +56,7 @@ pub fn LimitsPage() -> impl IntoView {
                     </h2>
                     {match now.trial.clone() {
                         Some(running) => running_trial(running, &now.plan_name, zone.clone()).into_any(),
-                        None if is_taken => appeal(&refused, may_choose).into_any(),
+                        None if is_taken => appeal(&refused, asked, may_choose).into_any(),
                         None => offers_list(&offers, &catalogue, (may_choose, has_key)).into_any(),
                     }}
                 </section>
@@ -103,16 +108,28 @@ fn daily(daily: DailySpend, zone: &str) -> AnyView {
         ),
         None => (format!("{}, no cap", text(taken, Digits::Short)), None),
     };
+    let held =
+        daily.held.is_positive().then(|| format!("{} of it is held by what runs. ", text(daily.held, Digits::Short)));
+    let all = bar.is_some_and(|used| used >= 10_000).then_some("All of it is taken: credits or your own key pay now. ");
     let foot = view! {
-        "At list price, by plan and trial. It begins again "
+        "At list price, by plan and trial. "
+        {held}
+        {all}
+        "It begins again "
         <When at=daily.resets_at zone=zone.to_owned() />
     };
     meter("Today, on our keys", figure, bar, foot.into_any())
 }
 
-/// A figure with its name, a bar in hundredths of a percent, and a line below.
+/// A figure with its name, a bar in hundredths of a percent, and a line below. From 80 % on the bar has the colour of
+/// caution, and when nothing is left that of danger; the figure says the same in words.
 fn meter(name: &'static str, figure: String, bar: Option<i64>, foot: AnyView) -> AnyView {
     let label = format!("{name}: {figure}");
+    let fill = |used: i64| match used {
+        10_000.. => "var(--color-danger)",
+        8_000.. => "var(--color-caution)",
+        _under => "var(--color-chart-1)",
+    };
     view! {
         <div class="grid gap-2">
             <p class="text-13 text-ink-muted">{name}</p>
@@ -122,7 +139,7 @@ fn meter(name: &'static str, figure: String, bar: Option<i64>, foot: AnyView) ->
                     view! {
                         <svg class="bar" role="img" aria-label=label>
                             <rect width="100%" height="100%" fill="var(--color-line)"></rect>
-                            <rect class="fill-1" width=percent(used.clamp(0, 10_000)) height="100%"></rect>
+                            <rect fill=fill(used) width=percent(used.clamp(0, 10_000)) height="100%"></rect>
                         </svg>
                     }
                 })}
@@ -174,7 +191,7 @@ fn facts(now: &Entitlements, catalogue: &Catalogue, zone: &str) -> impl IntoView
     }
 }
 
-fn names(models: &[ModelId], catalogue: &Catalogue) -> String {
+pub(super) fn names(models: &[ModelId], catalogue: &Catalogue) -> String {
     if models.is_empty() {
         return "none".to_owned();
     }
@@ -237,175 +254,6 @@ fn who_pays(now: &Entitlements, catalogue: &Catalogue, may_choose: bool) -> Opti
     Some(form.into_any())
 }
 
-fn running_trial(running: RunningTrial, plan: &str, zone: String) -> impl IntoView + use<> {
-    let what = match running.kind {
-        TrialKind::OwnKey => {
-            view! { {format!("Every model runs with your own keys, and the limits of {plan} count.")} }.into_any()
-        }
-        TrialKind::Managed | TrialKind::ManagedWithCard => view! {
-            <Money amount=running.credit_left digits=Digits::Short />
-            " of trial credit is left."
-        }
-        .into_any(),
-    };
-    view! {
-        <Notice tone=Tone::Info title="Your trial is running">
-            <p>
-                {what} " It ends " <When at=running.ends_at zone=zone /> ". "
-                {at_the_end(running.kind)}
-            </p>
-        </Notice>
-    }
-}
-
-fn offers_list(offers: &[Trial], catalogue: &Catalogue, may: (bool, bool)) -> impl IntoView + use<> {
-    if offers.is_empty() {
-        return view! { <p class="lede">"There is no trial to begin here at the moment."</p> }.into_any();
-    }
-    offers.iter().map(|offer| offer_card(offer, catalogue, may)).collect_view().into_any()
-}
-
-/// One trial: what it gives, what happens at its end, and the way to begin it.
-fn offer_card(offer: &Trial, catalogue: &Catalogue, (may_choose, has_key): (bool, bool)) -> impl IntoView + use<> {
-    let models = match &offer.models {
-        TrialModels::All => "every model".to_owned(),
-        TrialModels::Only(models) => names(models, catalogue),
-    };
-    let amount = text(offer.amount, Digits::Cents);
-    let (title, gives) = match offer.kind {
-        TrialKind::OwnKey => (
-            format!("{} days with your own key for {models}", offer.days),
-            "Your key pays the provider, and the limits of the plan you choose count meanwhile.",
-        ),
-        TrialKind::Managed => (
-            format!("{} days with {amount} for {models}", offer.days),
-            "Trial credit pays before your plan and your credits.",
-        ),
-        TrialKind::ManagedWithCard => (
-            format!("{} days of a plan with {amount} for {models}", offer.days),
-            "You leave a card and pay nothing today. Trial credit pays before your plan and your credits.",
-        ),
-    };
-    let begin = match (may_choose, offer.kind) {
-        (false, _) => {
-            view! { <p class="text-13 text-ink-muted">"Whoever may buy for this account can start it."</p> }.into_any()
-        }
-        (true, TrialKind::OwnKey) if !has_key => view! {
-            <p class="text-13">
-                "It needs a key of yours that works. " <a class="underline" href="/keys">
-                    "Add a key"
-                </a>
-            </p>
-        }
-        .into_any(),
-        (true, TrialKind::ManagedWithCard) => {
-            let to = offer.plans.first().map(|plan| format!("&to={plan}")).unwrap_or_default();
-            view! {
-                <p>
-                    <a class="button" href=format!("/plan?trial=1{to}#choose")>
-                        "Choose the plan to try"
-                    </a>
-                </p>
-            }
-            .into_any()
-        }
-        (true, TrialKind::OwnKey | TrialKind::Managed) => begin_form(offer, catalogue),
-    };
-    view! {
-        <div class="card grid gap-4">
-            <div class="grid gap-1">
-                <h3 class="font-semibold">{title}</h3>
-                <p class="text-ink-muted">{gives} " " {at_the_end(offer.kind)} " One trial for each person."</p>
-            </div>
-            {begin}
-        </div>
-    }
-}
-
-/// The button of a trial that begins here, with the plans to choose from where there are several.
-fn begin_form(offer: &Trial, catalogue: &Catalogue) -> AnyView {
-    let plans: Vec<AnyView> = offer
-        .plans
-        .iter()
-        .filter_map(|id| catalogue.plan(id))
-        .enumerate()
-        .map(|(at, plan)| {
-            let (value, name) = (plan.id.to_string(), plan.name.clone());
-            view! {
-                <label class="flex items-center gap-2">
-                    <input type="radio" name="plan" value=value checked=at == 0 />
-                    {name}
-                </label>
-            }
-            .into_any()
-        })
-        .collect();
-    let chooses = (plans.len() > 1).then(|| {
-        view! {
-            <fieldset class="flex flex-wrap gap-x-5 gap-y-1.5">
-                <legend class="field-label pb-1">"With the limits of"</legend>
-                {plans}
-            </fieldset>
-        }
-    });
-    view! {
-        <form class="grid gap-4" method="post" action="/limits">
-            <ForAccount />
-            <input type="hidden" name="what" value="trial" />
-            {chooses}
-            <div>
-                <button class="button button-primary" name="kind" value=offer.kind.as_str()>
-                    {format!("Start the {}-day trial", offer.days)}
-                </button>
-            </div>
-        </form>
-    }
-    .into_any()
-}
-
-/// For who has had one: asking a person for another.
-fn appeal(refused: &Refused, may_choose: bool) -> impl IntoView + use<> {
-    let problem = refused.problem("reason");
-    let invalid = problem.is_some().then_some("true");
-    let typed = refused.typed("reason").unwrap_or_default();
-    view! {
-        <p class="max-w-prose">
-            "There is one trial for each person, and yours, or one of this account, has been used. If that is wrong, or \
-             you need another one to decide, tell us why. A person reads it and answers by mail."
-        </p>
-        {may_choose
-            .then(|| {
-                view! {
-                    <form class="grid gap-4" method="post" action="/limits">
-                        <ForAccount />
-                        <input type="hidden" name="what" value="appeal" />
-                        <div class="field">
-                            <label for="reason">"Why another trial"</label>
-                            <textarea
-                                class="input min-h-24"
-                                id="reason"
-                                name="reason"
-                                required
-                                maxlength="1000"
-                                aria-invalid=invalid
-                                aria-describedby=problem.is_some().then_some("reason-problem")
-                            >
-                                {typed}
-                            </textarea>
-                            {problem
-                                .map(|problem| {
-                                    view! { <p class="field-problem" id="reason-problem">{problem}</p> }
-                                })}
-                        </div>
-                        <div>
-                            <button class="button">"Ask for another trial"</button>
-                        </div>
-                    </form>
-                }
-            })}
-    }
-}
-
 /// `POST /limits`: who pays, a trial to begin, or an appeal.
 pub async fn submit(post: Post) -> Response {
     let outcome = async {
@@ -429,7 +277,7 @@ pub async fn submit(post: Post) -> Response {
             }
             "appeal" => {
                 trial::appeal(&post.server, user, post.text("reason")).await?;
-                Ok("/limits?asked#trial".to_owned())
+                Ok("/limits?appeal=1#trial".to_owned())
             }
             other => {
                 Err(Denial::invalid("what", format!("`{other}` is nothing to do here"), "Use the buttons.").into())

@@ -35,6 +35,7 @@ pub mod statement;
 pub mod tasks;
 pub mod team;
 pub mod terms;
+mod trial_offers;
 pub mod unsubscribe;
 pub mod usage;
 pub mod verify_email;

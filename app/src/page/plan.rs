@@ -58,7 +58,19 @@ pub fn PlanPage() -> impl IntoView {
                     .map(|problem| {
                         view! {
                             <Notice tone=Tone::Danger title="Your plan did not begin, and nothing was charged">
-                                {problem}
+                                <p>{problem}</p>
+                                {view
+                                    .live
+                                    .is_none()
+                                    .then(|| {
+                                        view! {
+                                            <p>
+                                                <a class="button" href="/limits?appeal=1#trial">
+                                                    "Ask for a trial"
+                                                </a>
+                                            </p>
+                                        }
+                                    })}
                             </Notice>
                         }
                     })} {facts(&catalogue, &view, &user)}

@@ -31,6 +31,7 @@ crate::text_enum! {
         KeyTrouble = "key_trouble",
         KeyGrace = "key_grace",
         TrialEnding = "trial_ending",
+        TrialRefused = "trial_refused",
         WebhookDisabled = "webhook_disabled",
     }
 }
@@ -181,6 +182,10 @@ pub enum Notice {
         trial: TrialKind,
         ends_at: Timestamp,
     },
+    /// A trial with a card did not begin, and nothing was charged. `problem` is a sentence.
+    TrialRefused {
+        problem: String,
+    },
     /// An endpoint failed for so long that nothing is sent to it any more.
     WebhookDisabled {
         url: String,
@@ -229,6 +234,7 @@ impl NoticeKind {
             NoticeKind::KeyTrouble => "One of your own keys has trouble",
             NoticeKind::KeyGrace => "The own-key price needs a key",
             NoticeKind::TrialEnding => "The trial ends soon",
+            NoticeKind::TrialRefused => "A trial did not begin",
             NoticeKind::WebhookDisabled => "A webhook was disabled",
         }
     }
@@ -244,7 +250,8 @@ impl NoticeKind {
             | NoticeKind::AccountFrozen
             | NoticeKind::AccountReleased
             | NoticeKind::KeyGrace
-            | NoticeKind::TrialEnding => true,
+            | NoticeKind::TrialEnding
+            | NoticeKind::TrialRefused => true,
             NoticeKind::ExecutionsReached
             | NoticeKind::ProjectedSpend
             | NoticeKind::BudgetReached
@@ -271,7 +278,8 @@ impl NoticeKind {
             | NoticeKind::RefundDone
             | NoticeKind::DisputeChanged
             | NoticeKind::KeyGrace
-            | NoticeKind::TrialEnding => Permission::ManageBilling,
+            | NoticeKind::TrialEnding
+            | NoticeKind::TrialRefused => Permission::ManageBilling,
             NoticeKind::KeyTrouble => Permission::ManageKeys,
             NoticeKind::WebhookDisabled => Permission::ManageApiKeys,
             NoticeKind::AccountFrozen | NoticeKind::AccountReleased => Permission::ViewUsage,
@@ -298,6 +306,7 @@ impl Notice {
             Notice::KeyTrouble { .. } => NoticeKind::KeyTrouble,
             Notice::KeyGrace { .. } => NoticeKind::KeyGrace,
             Notice::TrialEnding { .. } => NoticeKind::TrialEnding,
+            Notice::TrialRefused { .. } => NoticeKind::TrialRefused,
             Notice::WebhookDisabled { .. } => NoticeKind::WebhookDisabled,
         }
     }
@@ -339,6 +348,7 @@ impl Notice {
             | Notice::TopUpPaused { .. }
             | Notice::KeyTrouble { .. }
             | Notice::TrialEnding { .. }
+            | Notice::TrialRefused { .. }
             | Notice::WebhookDisabled { .. } => Urgency::Caution,
             Notice::TopUpDone { .. } | Notice::RefundDone { .. } | Notice::AccountReleased => Urgency::Info,
         }

@@ -55,6 +55,7 @@ impl Notice {
             }
             .to_owned(),
             Notice::TrialEnding { ends_at, .. } => format!("Your Tokenbank trial ends on {}", ends_at.utc_day()),
+            Notice::TrialRefused { .. } => "Your Tokenbank trial did not begin".to_owned(),
             Notice::WebhookDisabled { .. } => "A webhook was disabled because it kept failing".to_owned(),
         }
     }
@@ -119,6 +120,10 @@ impl Notice {
             }
             .to_owned(),
             Notice::TrialEnding { trial, .. } => trial::at_the_end(*trial).to_owned(),
+            Notice::TrialRefused { problem } => format!(
+                "{problem} The subscription was ended before anything was charged, and your card is not used. A plan can be \
+                 chosen without a trial at any time."
+            ),
             Notice::WebhookDisabled { url, problem, .. } => {
                 format!("Nothing is sent to {url} any more. Its last answer: {problem}")
             }
@@ -173,6 +178,7 @@ impl Notice {
             | Notice::DisputeChanged { .. }
             | Notice::AccountFrozen { .. }
             | Notice::AccountReleased
+            | Notice::TrialRefused { .. }
             | Notice::KeyTrouble { .. } => Vec::new(),
         }
     }
@@ -194,6 +200,7 @@ impl Notice {
             Notice::KeyGrace { news: KeyGraceNews::Moved, .. } => ("See your plan", "/plan"),
             Notice::KeyTrouble { .. } | Notice::KeyGrace { .. } => ("Look at your keys", "/keys"),
             Notice::TrialEnding { .. } => ("See what is left", "/limits"),
+            Notice::TrialRefused { .. } => ("Ask for a trial", "/limits?appeal=1#trial"),
             Notice::WebhookDisabled { .. } => ("Look at your webhooks", "/settings/webhooks"),
         };
         (label, path.to_owned())
@@ -271,6 +278,7 @@ mod tests {
             },
             Notice::KeyGrace { news: KeyGraceNews::Moved, ends_at: at, month: Some(Cents(900)) },
             Notice::TrialEnding { trial: TrialKind::Managed, ends_at: at },
+            Notice::TrialRefused { problem: "There is one for each person.".to_owned() },
             Notice::WebhookDisabled {
                 url: "https://example.com/in".to_owned(),
                 failing_since: at,

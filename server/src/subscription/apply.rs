@@ -8,7 +8,7 @@ use super::price::{self, PriceRow};
 use super::{invoice, key_grace, row};
 use crate::db::{Tx, breaks_unique};
 use crate::error::{Error, Result};
-use crate::mail::{self, Mail};
+use crate::notice::{self, Notice};
 use crate::stripe::Failure;
 use crate::stripe::object::{Checkout, CheckoutState, CustomerId};
 use crate::stripe::plan::{Invoice, InvoiceStatus, Subscription, SubscriptionId};
@@ -414,21 +414,22 @@ async fn finish_change(tx: &mut Tx, server: &Server, seen: &Seen) -> Result<()> 
 
 /// The subscription was over before it was ever seen here: its change has failed, and who wanted a trial is told why.
 async fn fail_change(tx: &mut Tx, server: &Server, plan_change_id: &PlanChangeId) -> Result<()> {
-    let failed: Option<(UserId, Option<i64>, String)> = on_tx!(&mut *tx, conn => {
+    let failed: Option<(AccountId, Option<i64>, String)> = on_tx!(&mut *tx, conn => {
         sqlx::query_as(
             "update plan_change
              set    state = 'failed', ended_at = $1,
                     problem = coalesce(problem, 'The subscription was ended at Stripe before it began here.')
              where  plan_change_id = $2 and kind = 'subscribe' and state = 'pending'
-             returning user_id, trial_days, problem",
+             returning account_id, trial_days, problem",
         )
         .bind(server.clock.now())
         .bind(plan_change_id)
         .fetch_optional(conn)
         .await
     })?;
-    let Some((user_id, Some(_), problem)) = failed else { return Ok(()) };
-    mail::send_later(tx, &server.clock, Mail::TrialRefused { user_id, problem }).await
+    let Some((account_id, Some(_), problem)) = failed else { return Ok(()) };
+    let key = format!("trial_refused:{plan_change_id}");
+    notice::raise(tx, &server.clock, &account_id, &Notice::TrialRefused { problem }, &key).await.map(drop)
 }
 
 /// Ends a change that is still pending.

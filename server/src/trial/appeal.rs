@@ -56,6 +56,17 @@ pub async fn appeal(server: &Server, user: &User, reason: &str) -> Result<()> {
     tx.commit().await
 }
 
+/// How the newest appeal of the person stands; `None` without one.
+pub async fn load_appeal(server: &Server, user: &User) -> Result<Option<AppealState>> {
+    let state: Option<String> = on_read!(&server.db, conn => {
+        sqlx::query_scalar("select state from trial_appeal where person = $1 order by created_at desc limit 1")
+            .bind(super::person_of(&user.email))
+            .fetch_optional(conn)
+            .await
+    })?;
+    Ok(state.map(|state| state.parse()).transpose()?)
+}
+
 /// The appeals that wait, the oldest first; at most 200.
 pub async fn list_open(server: &Server) -> Result<Vec<Appeal>> {
     Ok(on_read!(&server.db, conn => {

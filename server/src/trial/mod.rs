@@ -6,14 +6,14 @@
 
 mod appeal;
 
-pub use appeal::{Appeal, answer, appeal, list_open};
+pub use appeal::{Appeal, answer, appeal, list_open, load_appeal};
 
 use crate::account::{Permission, User};
 use crate::clock::Clock;
 use crate::db::{Tx, breaks_unique};
 use crate::error::{Error, Result};
 use crate::ledger::{self, Grant, GrantKind};
-use crate::mail::{self, Mail};
+use crate::notice::{self, Notice};
 use crate::{Server, on_read, on_tx, provider_key, subscription};
 use domain::catalogue::{Trial, TrialKind, TrialModels};
 use domain::denial::Denial;
@@ -229,12 +229,12 @@ pub async fn remind_due(server: &Server) -> Result<usize> {
     let now = server.clock.now();
     let days = i64::from(server.catalogue.load().grace.trial_reminder_days);
     let mut tx = server.db.begin().await?;
-    let due: Vec<(String, UserId, String, Timestamp)> = on_tx!(&mut tx, conn => {
+    let due: Vec<(String, AccountId, String, Timestamp)> = on_tx!(&mut tx, conn => {
         sqlx::query_as(
             "update trial
              set    reminded_at = $1
              where  state = 'running' and reminded_at is null and ends_at > $1 and ends_at <= $2
-             returning trial_id, user_id, kind, ends_at",
+             returning trial_id, account_id, kind, ends_at",
         )
         .bind(now)
         .bind(now.plus_seconds(days * 86_400))
@@ -242,9 +242,9 @@ pub async fn remind_due(server: &Server) -> Result<usize> {
         .await
     })?;
     let count = due.len();
-    for (_, user_id, kind, ends_at) in due {
-        let mail = Mail::TrialEnds { user_id, trial: kind.parse()?, ends_at };
-        mail::send_later(&mut tx, &server.clock, mail).await?;
+    for (trial_id, account_id, kind, ends_at) in due {
+        let notice = Notice::TrialEnding { trial: kind.parse()?, ends_at };
+        notice::raise(&mut tx, &server.clock, &account_id, &notice, &format!("trial_ending:{trial_id}")).await?;
     }
     if count > 0 {
         tx.commit().await?;
