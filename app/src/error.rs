@@ -2,6 +2,9 @@
 //! The one place where the pages' errors are logged, once.
 
 use crate::ui::notice::{Notice, Tone};
+use crate::ui::wait::Wait;
+use crate::ui::when::in_zone;
+use crate::visitor::Visitor;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::denial::Denial;
@@ -103,12 +106,37 @@ pub fn Remedies(denial: Denial) -> impl IntoView {
     })
 }
 
-/// A denial as a notice above the form that was refused.
+/// A denial as a notice above the form that was refused. One that waiting helps about counts down.
 #[component]
 pub fn DenialNotice(denial: Denial) -> impl IntoView {
+    let helps_in = denial.retry_after_seconds().filter(|_| denial.after_waiting(u64::MAX).is_none());
+    let Some(seconds) = helps_in else {
+        return view! {
+            <Notice tone=Tone::Danger title=denial.sentence()>
+                <Remedies denial=denial />
+            </Notice>
+        }
+        .into_any();
+    };
+    let place = denial.queue_position().filter(|place| *place > 1);
     view! {
-        <Notice tone=Tone::Danger title=denial.sentence()>
-            <Remedies denial=denial />
-        </Notice>
+        <div class="notice notice-caution">
+            <Wait denial=denial.clone() />
+            {until(seconds)
+                .map(|from| {
+                    let place = place.map(|place| format!("You are number {place} in line. "));
+                    view! { <p>{place} {format!("It works again from {from} on.")}</p> }
+                })} <Remedies denial=denial />
+        </div>
     }
+    .into_any()
+}
+
+/// The moment after so many seconds in the reader's zone: to the second while it is near.
+fn until(seconds: u64) -> Option<String> {
+    let visitor = use_context::<Visitor>()?;
+    let zone = visitor.user.map_or_else(|| "UTC".to_owned(), |user| user.time_zone);
+    let at = visitor.server.clock.now().plus_seconds(i64::try_from(seconds).ok()?);
+    let format = if seconds < 3_600 { "%H:%M:%S" } else { "%-d %b, %H:%M" };
+    Some(in_zone(at, &zone).strftime(format).to_string())
 }

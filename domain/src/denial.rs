@@ -57,8 +57,8 @@ pub enum Denial {
     ModelNotInPlan { model: ModelId, plan: String, otherwise: Otherwise },
     /// The plan's executions of this period are used up.
     PlanLimit { plan: String, limit: u64, resets_at: Timestamp, otherwise: Otherwise },
-    /// The plan slows executions down after so many in a period.
-    Throttled { plan: String, a_minute: u64, after: u64, retry_after_seconds: u64 },
+    /// The plan slows executions down after so many in a period. So many that asked before wait too, as far as is known.
+    Throttled { plan: String, a_minute: u64, after: u64, ahead: u64, retry_after_seconds: u64 },
     /// What a day in UTC may cost us on this plan is taken.
     DailyCap { plan: String, cap: Usd, taken: Usd, needed: Usd, retry_after_seconds: u64 },
     /// What was to pay, as the preview showed it, no longer can.
@@ -259,6 +259,35 @@ impl Denial {
         }
     }
 
+    /// The same after waiting for so many seconds; `None` once the time is over, so that trying again may help.
+    pub fn after_waiting(&self, seconds: u64) -> Option<Denial> {
+        let mut later = self.clone();
+        if let Denial::TooManyAttempts { retry_after_seconds }
+        | Denial::Throttled { retry_after_seconds, .. }
+        | Denial::DailyCap { retry_after_seconds, .. }
+        | Denial::ProviderBusy { retry_after_seconds, .. } = &mut later
+        {
+            *retry_after_seconds = retry_after_seconds.checked_sub(seconds).filter(|left| *left > 0)?;
+        }
+        Some(later)
+    }
+
+    /// A throttled run behind so many that wait: each of them takes its place in the pace first. Other denials stay as
+    /// they are.
+    pub fn behind(mut self, others: u64) -> Denial {
+        if let Denial::Throttled { a_minute, ahead, retry_after_seconds, .. } = &mut self {
+            let longer = others.saturating_mul(60).div_ceil((*a_minute).max(1));
+            *retry_after_seconds = retry_after_seconds.saturating_add(longer);
+            *ahead = others;
+        }
+        self
+    }
+
+    /// Its place among those that wait, from 1; `None` where nobody waits in line.
+    pub const fn queue_position(&self) -> Option<u64> {
+        if let Denial::Throttled { ahead, .. } = self { Some(ahead.saturating_add(1)) } else { None }
+    }
+
     /// What happened and what to do, in a sentence or two for the person who asked.
     pub fn sentence(&self) -> String {
         match self {
@@ -300,10 +329,18 @@ impl Denial {
                 resets_at.utc_day(),
                 otherwise.words()
             ),
-            Denial::Throttled { plan, a_minute, after, retry_after_seconds } => format!(
-                "Your {plan} plan runs {a_minute} a minute after {after} runs of a period. Try again in {retry_after_seconds} \
-                 seconds, or add credits to run now."
-            ),
+            Denial::Throttled { plan, a_minute, after, ahead, retry_after_seconds } => {
+                let line = match ahead {
+                    0 => String::new(),
+                    1 => " One that asked before this waits too.".to_owned(),
+                    many => format!(" {many} that asked before this wait too."),
+                };
+                format!(
+                    "Your {plan} plan runs {a_minute} a minute after {after} runs of a period.{line} Try again in {}, or add \
+                     credits to run now.",
+                    seconds(*retry_after_seconds)
+                )
+            }
             Denial::DailyCap { plan, cap, taken, needed, .. } => format!(
                 "Your {plan} plan pays up to {cap} a day, {taken} of it is taken, and this can cost up to {needed}. It \
                  begins again at midnight UTC; credits pay now."
@@ -332,14 +369,14 @@ impl Denial {
             ),
             Denial::NotFound { what } => format!("There is no such {what}."),
             Denial::TooManyAttempts { retry_after_seconds } => {
-                format!("Too many attempts. Try again in {retry_after_seconds} seconds.")
+                format!("Too many attempts. Try again in {}.", seconds(*retry_after_seconds))
             }
             Denial::LinkExpired { what } => {
                 format!("This {what} link was used, has expired, or is incomplete. Ask for a new one.")
             }
             Denial::Upstream { who, problem } => format!("{who} {problem}. Nothing was charged. Try again."),
             Denial::ProviderBusy { who, retry_after_seconds } => {
-                format!("{who} is busy. Nothing was charged. Try again in {retry_after_seconds} seconds.")
+                format!("{who} is busy. Nothing was charged. Try again in {}.", seconds(*retry_after_seconds))
             }
             Denial::NoPlatformKey { provider } => {
                 format!("{provider} is not set up here, so this model cannot run. Choose another model.")
@@ -451,5 +488,37 @@ impl Denial {
     /// A field that cannot be used, why, and what to do.
     pub fn invalid(field: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Denial {
         Denial::Invalid { field: field.to_owned(), problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+fn seconds(count: u64) -> String {
+    if count == 1 { "1 second".to_owned() } else { format!("{count} seconds") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slow() -> Denial {
+        Denial::Throttled { plan: "Pro".to_owned(), a_minute: 4, after: 3_000, ahead: 0, retry_after_seconds: 9 }
+    }
+
+    #[test]
+    fn who_waits_behind_others_is_told_its_place_and_its_own_time() {
+        assert_eq!((slow().queue_position(), slow().retry_after_seconds()), (Some(1), Some(9)));
+        let third = slow().behind(2);
+        assert_eq!((third.queue_position(), third.retry_after_seconds()), (Some(3), Some(9 + 30)));
+        assert!(third.sentence().contains("2 that asked before this wait too. Try again in 39 seconds"));
+        assert!(slow().behind(1).sentence().contains("One that asked before this waits too."));
+        assert_eq!((Denial::CrossSite.behind(7), Denial::CrossSite.queue_position()), (Denial::CrossSite, None));
+    }
+
+    #[test]
+    fn waiting_makes_the_rest_shorter_until_it_is_over() {
+        let last = slow().after_waiting(8).unwrap();
+        assert_eq!(last.retry_after_seconds(), Some(1));
+        assert!(last.sentence().contains("Try again in 1 second, or"), "{}", last.sentence());
+        assert_eq!((slow().after_waiting(9), slow().after_waiting(10)), (None, None));
+        assert_eq!(Denial::CrossSite.after_waiting(99), Some(Denial::CrossSite), "waiting does not help");
     }
 }

@@ -327,7 +327,8 @@ mod tests {
         let none = Denial::InsufficientCredit { needed: usd(2), spendable: Usd::ZERO };
         let some = Denial::InsufficientCredit { needed: usd(2), spendable: usd(1) };
         let reserved = Denial::ReservedByRunningWork { needed: usd(2), spendable: usd(1), held: usd(1) };
-        let slow = Denial::Throttled { plan: "Pro".to_owned(), a_minute: 1, after: 3_000, retry_after_seconds: 9 };
+        let slow =
+            Denial::Throttled { plan: "Pro".to_owned(), a_minute: 1, after: 3_000, ahead: 0, retry_after_seconds: 9 };
         let limit = |otherwise| Denial::PlanLimit { plan: "Free".to_owned(), limit: 100, resets_at: NOW, otherwise };
         let (full, nothing) = (limit(Otherwise::NotByCredit), limit(Otherwise::NoCredit));
         let frozen = Denial::AccountFrozen { reason: "by us".to_owned() };

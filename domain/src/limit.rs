@@ -128,7 +128,7 @@ pub fn take_one(
         None => used.next_at,
         Some((after, a_minute)) if now < used.next_at => {
             let retry_after_seconds = now.seconds_until(used.next_at);
-            return Err(Denial::Throttled { plan: rule.plan.clone(), a_minute, after, retry_after_seconds });
+            return Err(Denial::Throttled { plan: rule.plan.clone(), a_minute, after, ahead: 0, retry_after_seconds });
         }
         Some((_, a_minute)) => {
             let pause = i64::try_from(a_minute).ok().and_then(|a_minute| MINUTE_MICROS.checked_div(a_minute));

@@ -96,6 +96,8 @@ pub struct Parts {
     pub runs: execution::Runs,
     /// Runs that were refused for want of credit in the last moments.
     pub refusals: execution::Refusals,
+    /// Who waits for the pace of a plan.
+    pub waiting: execution::Waiting,
 }
 
 impl Deref for Server {
@@ -123,6 +125,7 @@ impl Server {
             providers: provider::Providers::new(&config),
             runs: execution::Runs::default(),
             refusals: execution::Refusals::default(),
+            waiting: execution::Waiting::default(),
             ledger: ledger::Ledger::start(&db, &clock, ledger::Options::default()),
             limits: http::limits::Limits::new(&clock, config.demo),
             passwords: password::Hashing::default(),

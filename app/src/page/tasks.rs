@@ -5,6 +5,7 @@ use crate::ui::layout::{Section, console};
 use crate::ui::money::{Digits, text};
 use crate::ui::notice::{Notice, Tone};
 use crate::ui::task_form::{Task, TaskForm};
+use crate::ui::when::in_zone;
 use crate::visitor::signed_in;
 use axum::response::Response;
 use domain::catalogue::{Catalogue, Model, Skill};
@@ -139,6 +140,7 @@ async fn load_task(server: &Server, user: &User, skill_id: &SkillId, execution_i
         history,
         choices,
         purses,
+        day_ends: in_zone(now.day().plus_seconds(86_400), &user.time_zone).strftime("%H:%M on %-d %b").to_string(),
     })
 }
 

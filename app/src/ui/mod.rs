@@ -27,5 +27,6 @@ pub mod press_once;
 pub mod run_state;
 pub mod table;
 pub mod task_form;
+pub mod wait;
 #[cfg(feature = "ssr")]
 pub mod when;

@@ -4,6 +4,8 @@
 
 use crate::ui::band::Band;
 use crate::ui::money::{Digits, grouped, text};
+#[cfg(feature = "hydrate")]
+use crate::ui::wait::count_seconds;
 use domain::catalogue::{Catalogue, Model, Skill};
 use domain::denial::Denial;
 use domain::funding::{FundingSource, Payer, Purse, choose};
@@ -33,6 +35,8 @@ pub struct Task {
     pub choices: Vec<ModelId>,
     /// What there is to pay with, for each of them.
     pub purses: Vec<(ModelId, Purse)>,
+    /// When the day ends that the plan's daily cap is for, in the account's zone.
+    pub day_ends: String,
 }
 
 impl Task {
@@ -48,10 +52,11 @@ impl Task {
         quote(&self.catalogue, &self.rates, self.now, &draft, &self.history)
     }
 
-    /// Who would pay for such a run, by the rule that the ledger decides by.
-    fn payer(&self, quote: &Quote) -> Result<FundingSource, Denial> {
+    /// Who would pay for such a run so many seconds after the page was made, by the rule that the ledger decides by.
+    fn payer(&self, quote: &Quote, waited: u64) -> Result<FundingSource, Denial> {
+        let now = self.now.plus_seconds(i64::try_from(waited).unwrap_or(i64::MAX));
         match self.purse(&quote.model) {
-            Some(purse) => choose(purse, quote.ceiling, self.now),
+            Some(purse) => choose(purse, quote.ceiling, now),
             None => Err(Denial::UnknownModel { model: quote.model.to_string() }),
         }
     }
@@ -62,6 +67,12 @@ impl Task {
 
     fn model(&self, id: &ModelId) -> Option<&Model> {
         self.catalogue.model(id).ok()
+    }
+
+    /// Whether the plan's pace has a next moment that is not here yet.
+    #[cfg(feature = "hydrate")]
+    fn must_wait(&self) -> bool {
+        self.purses.iter().any(|(_, purse)| purse.used.next_at > self.now)
     }
 }
 
@@ -85,6 +96,12 @@ pub fn TaskForm(
     let typed = RwSignal::new(input.clone());
     let chosen = RwSignal::new(model);
     let sending = RwSignal::new(false);
+    // Seconds since the page was made, counted only where they matter.
+    let waited = RwSignal::new(0_u64);
+    #[cfg(feature = "hydrate")]
+    if task.with_value(Task::must_wait) {
+        count_seconds(waited);
+    }
     let dialog = NodeRef::<html::Dialog>::new();
     let area = NodeRef::<html::Textarea>::new();
     // What stands in the field is what counts: it may have been typed, or restored, before this came alive.
@@ -96,6 +113,10 @@ pub fn TaskForm(
     Effect::new(move |_| read());
     let quoted =
         Memo::new(move |_| task.with_value(|task| task.quote(&chosen.get(), typed.with(|typed| typed.trim().len()))));
+    let payer = Memo::new(move |_| {
+        let quote = quoted.get()?;
+        task.with_value(|task| task.payer(&quote, waited.get()))
+    });
     let is_empty = Memo::new(move |_| typed.with(|typed| typed.trim().is_empty()));
 
     let open = move |event: leptos::ev::MouseEvent| {
@@ -125,7 +146,7 @@ pub fn TaskForm(
         <form class="grid gap-5" method="post" action=action on:submit=send>
             <input type="hidden" name="execution_id" value=execution_id />
             <input type="hidden" name="shown_ceiling_nanos" value=move || shown_ceiling(&quoted.get()) />
-            <input type="hidden" name="shown_source" value=move || shown_source(&quoted.get(), task) />
+            <input type="hidden" name="shown_source" value=move || shown_source(&payer.get()) />
             <div class="field">
                 <label for="input">{label}</label>
                 <textarea
@@ -148,7 +169,7 @@ pub fn TaskForm(
                 <button class="button button-primary button-large" name="step" value="preview" on:click=open>
                     "Preview the cost"
                 </button>
-                <span class="text-13 text-ink-muted">"Nothing runs before you have seen the price."</span>
+                <span class="text-13 text-ink-muted">{move || before_it_runs(&payer.get())}</span>
             </div>
             <dialog
                 class="dialog cost-preview"
@@ -165,8 +186,7 @@ pub fn TaskForm(
                 <div class="dialog-body grid gap-5">
                     {move || match quoted.get() {
                         Ok(quote) => {
-                            let paid = task.with_value(|task| paid_words(task, &quote));
-                            view! { <Figures quote=quote paid=paid /> }.into_any()
+                            view! { <Figures quote=quote /> }.into_any()
                         }
                         Err(denial) => {
                             view! {
@@ -177,6 +197,7 @@ pub fn TaskForm(
                                 .into_any()
                         }
                     }}
+                    {move || quoted.get().ok().map(|quote| view! { <Payment task=task quote=quote payer=payer.get() /> })}
                     <fieldset class="grid gap-1">
                         <legend class="field-label pb-1">"Model"</legend>
                         {choices
@@ -195,7 +216,7 @@ pub fn TaskForm(
                         value="execute"
                         autofocus
                         aria-disabled=move || sending.get().then_some("true")
-                        disabled=move || shown_source(&quoted.get(), task).is_empty()
+                        disabled=move || payer.with(Result::is_err)
                     >
                         {move || if sending.get() { "Starting…" } else { "Execute" }}
                     </button>
@@ -205,9 +226,9 @@ pub fn TaskForm(
     }
 }
 
-/// The big figure, the band, and who pays.
+/// The big figure and the band.
 #[component]
-fn Figures(quote: Quote, paid: Result<String, Denial>) -> impl IntoView {
+fn Figures(quote: Quote) -> impl IntoView {
     let (p50, p90, ceiling) = (quote.p50, quote.p90, quote.ceiling);
     view! {
         <div class="grid gap-2">
@@ -227,35 +248,54 @@ fn Figures(quote: Quote, paid: Result<String, Denial>) -> impl IntoView {
                 {quote.max_output_tokens} " out."
             </p>
         </div>
-        {match paid {
-            Ok(words) => view! { <p>{words}</p> }.into_any(),
-            Err(denial) => {
-                let remedies = denial
-                    .remedies()
-                    .into_iter()
-                    .map(|remedy| view! { <a href=remedy.href>{remedy.label}</a> " · " })
-                    .collect_view();
-                view! {
-                    <div class="notice notice-caution" role="status">
-                        <p class="notice-title">{denial.sentence()}</p>
-                        <p>{remedies} "or choose another model below."</p>
-                    </div>
-                }
-                    .into_any()
-            }
-        }}
+    }
+}
+
+/// Who pays, or why nobody does. What counts down is not read out each second.
+#[component]
+fn Payment(task: StoredValue<Task>, quote: Quote, payer: Result<FundingSource, Denial>) -> impl IntoView {
+    let denial = match payer {
+        Ok(source) => {
+            let words = task.with_value(|task| paid_words(task, &quote, source));
+            return view! { <p>{words}</p> }.into_any();
+        }
+        Err(denial) => denial,
+    };
+    let day_ends = matches!(denial, Denial::DailyCap { .. }).then(|| task.with_value(|task| task.day_ends.clone()));
+    let role = denial.retry_after_seconds().is_none().then_some("status");
+    let remedies = denial
+        .remedies()
+        .into_iter()
+        .map(|remedy| view! { <a href=remedy.href>{remedy.label}</a> " · " })
+        .collect_view();
+    view! {
+        <div class="notice notice-caution" role=role>
+            <p class="notice-title">{denial.sentence()}</p>
+            {day_ends.map(|day_ends| view! { <p>"For you that is " {day_ends} "."</p> })}
+            <p>{remedies} "or choose another model below."</p>
+        </div>
+    }
+    .into_any()
+}
+
+/// What stands beside the button: when the plan may run the next one, or that nothing is charged unseen.
+fn before_it_runs(payer: &Result<FundingSource, Denial>) -> String {
+    match payer {
+        Err(Denial::Throttled { retry_after_seconds, .. }) => {
+            format!("Your plan is slowed down: it may run the next one in {retry_after_seconds} s.")
+        }
+        Ok(_) | Err(_) => "Nothing runs before you have seen the price.".to_owned(),
     }
 }
 
 /// Who pays, and what is left of that.
-fn paid_words(task: &Task, quote: &Quote) -> Result<String, Denial> {
-    let source = task.payer(quote)?;
-    let Some(purse) = task.purse(&quote.model) else { return Ok(String::new()) };
+fn paid_words(task: &Task, quote: &Quote, source: FundingSource) -> String {
+    let Some(purse) = task.purse(&quote.model) else { return String::new() };
     let down = |from: Usd| {
         let after = from.saturating_sub(quote.likely);
         format!("{} → about {}", text(from, Digits::Cents), text(after, Digits::Cents))
     };
-    Ok(match source {
+    match source {
         FundingSource::OwnKey => "Paid from: your own key · nothing is charged here".to_owned(),
         FundingSource::Trial => format!("Paid from: trial credit · {}", down(purse.trial)),
         FundingSource::Credits => format!("Paid from: credits · balance {}", down(purse.spendable)),
@@ -272,7 +312,7 @@ fn paid_words(task: &Task, quote: &Quote) -> Result<String, Denial> {
                 Some((_, Allowance::Unlimited)) | None => "Paid from: plan allowance · no limit".to_owned(),
             }
         }
-    })
+    }
 }
 
 /// One model with its price for this input.
@@ -316,9 +356,8 @@ fn shown_ceiling(quoted: &Result<Quote, Denial>) -> String {
 }
 
 /// Who would pay; empty when nobody would, and then it cannot be executed.
-fn shown_source(quoted: &Result<Quote, Denial>, task: StoredValue<Task>) -> String {
-    let payer = quoted.as_ref().ok().and_then(|quote| task.with_value(|task| task.payer(quote)).ok());
-    payer.map_or_else(String::new, |source| source.as_str().to_owned())
+fn shown_source(payer: &Result<FundingSource, Denial>) -> String {
+    payer.as_ref().map_or_else(|_| String::new(), |source| source.as_str().to_owned())
 }
 
 fn price_line(quoted: &Result<Quote, Denial>) -> String {

@@ -12,6 +12,7 @@ mod own_key;
 mod refused;
 mod run;
 mod start;
+mod waiting;
 
 pub use finish::Closed;
 pub use live::{Live, Runs, Seen};
@@ -19,6 +20,7 @@ pub use load::{Quoted, Run, RunState, load_run};
 pub use refused::{Refusals, RefusedRun, list_refused};
 pub use run::{Answer, Whole};
 pub use start::{Call, quote_call, start, start_call};
+pub use waiting::Waiting;
 
 use crate::account::User;
 use crate::agent::Runner;

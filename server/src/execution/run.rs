@@ -83,12 +83,14 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
         expires_at: server.clock.now().plus_seconds(HOLD_SECONDS),
         started: plan.started.clone(),
     };
-    let call = UpstreamCall { body: std::mem::take(&mut plan.call.body), ..plan.call.clone() };
+    let asked_for = std::mem::take(&mut plan.call.body);
+    let call = UpstreamCall { body: asked_for.clone(), ..plan.call.clone() };
     let (held, asked) = hold_and_ask(&server, new, &plan, call).await;
     let mut hold = match held {
         Ok(Held::New(hold)) => hold,
         Ok(Held::Repeated(state)) => return reader.repeated(&server, &plan, state),
         Err(error) => {
+            let error = server.waiting.place(&server, &plan, &asked_for, error);
             let denial = refused::lacks_credit(&error).cloned();
             reader.refuse(&server, &plan, error);
             if let Some(denial) = denial {
@@ -97,6 +99,8 @@ pub(super) async fn run(server: Server, mut plan: Plan, mut reader: Reader) {
             return;
         }
     };
+    server.waiting.leave(&plan, &asked_for);
+    drop(asked_for);
     plan.started.source = hold.source();
     reader.admitted(hold.source());
     let Asked { answer, used, mask } = asked.await;

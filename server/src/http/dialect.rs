@@ -49,7 +49,10 @@ fn denial_response(server: &Server, dialect: Dialect, denial: &Denial) -> Respon
         .into_iter()
         .map(|remedy| json!({ "label": remedy.label, "href": format!("{}{}", server.config.public_url, remedy.href) }))
         .collect();
-    let more = json!({ "code": denial.code(), "param": param(denial), "remedies": remedies });
+    let mut more = json!({ "code": denial.code(), "param": param(denial), "remedies": remedies });
+    if let (Some(place), Some(more)) = (denial.queue_position(), more.as_object_mut()) {
+        more.insert("queue_position".to_owned(), json!(place));
+    }
     let mut response = respond(dialect, status, &denial.sentence(), more);
     if let Some(seconds) = denial.retry_after_seconds() {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

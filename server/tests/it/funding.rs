@@ -139,7 +139,8 @@ async fn each_limit_is_said_in_the_dialect_with_what_helps() {
         assert_eq!(call(&it, GPT).await.status, 200);
         for (model, kind) in kinds("rate_limit_error", "rate_limit_error") {
             let said = call(&it, model).await;
-            assert_eq!((said.denial(), said.retry_after), ((429, "throttled", kind), Some(30)));
+            let wait = if model == CLAUDE { 30 } else { 60 };
+            assert_eq!((said.denial(), said.retry_after), ((429, "throttled", kind), Some(wait)));
         }
         world.clock.advance_seconds(30);
         assert_eq!(call(&it, GPT).await.status, 200);
@@ -151,6 +152,48 @@ async fn each_limit_is_said_in_the_dialect_with_what_helps() {
             let wait = Some(world.clock.now().seconds_until(midnight));
             assert_eq!((said.denial(), said.retry_after), ((429, "daily_cap", kind), wait));
         }
+        assert_eq!(ledger::check(&it.server.db).await.unwrap(), []);
+    })
+    .await;
+}
+
+/// Each that waits is told a time of its own and its place, to the second and in both dialects, and keeps it when it asks
+/// again; whoever runs lets the others move up.
+#[tokio::test]
+async fn those_that_wait_for_the_pace_stand_in_line() {
+    each_database(async |world| {
+        let it = Served::open(world, 0).await;
+        with_plan(&it, |limits| (limits.throttled_after, limits.throttled_to_a_minute) = (Some(1), Some(1)));
+        let ask_for = async |model: &str, text: &str| {
+            let response = it.post(path_of(model), &ask(model, text, 50, false)).send().await.unwrap();
+            let (status, header) = (response.status().as_u16(), response.headers().get("retry-after").cloned());
+            let wait = header.map_or(0, |value| value.to_str().unwrap().parse::<u64>().unwrap());
+            let body: Value = response.json().await.unwrap();
+            (status, wait, body["error"]["queue_position"].as_u64(), body["error"]["message"].to_string())
+        };
+        for text in ["quick", "sets the pace"] {
+            assert_eq!(ask_for(GPT, text).await.0, 200);
+        }
+        let place = async |model: &str, text: &str| {
+            let (status, wait, place, _) = ask_for(model, text).await;
+            (status, wait, place)
+        };
+        assert_eq!(place(CLAUDE, "one").await, (429, 60, Some(1)));
+        world.clock.advance_seconds(7);
+        assert_eq!(place(GPT, "two").await, (429, 113, Some(2)));
+        assert_eq!(place(CLAUDE, "three").await, (429, 173, Some(3)));
+        let said = ask_for(CLAUDE, "three").await.3;
+        assert!(said.contains("2 that asked before this wait too. Try again in 173 seconds"), "{said}");
+        assert_eq!(place(CLAUDE, "one").await, (429, 53, Some(1)), "asking again changes nothing");
+
+        world.clock.advance_seconds(53);
+        assert_eq!(place(CLAUDE, "one").await.0, 200, "to the second");
+        assert_eq!(place(GPT, "two").await, (429, 60, Some(1)), "it moved up");
+        assert_eq!(place(CLAUDE, "three").await, (429, 120, Some(2)));
+        world.clock.advance_seconds(60);
+        assert_eq!(place(GPT, "two").await.0, 200);
+        world.clock.advance_seconds(60);
+        assert_eq!(place(CLAUDE, "three").await.0, 200);
         assert_eq!(ledger::check(&it.server.db).await.unwrap(), []);
     })
     .await;
