@@ -22,6 +22,7 @@ domain::text_enum! {
         CheckoutExpired = "checkout.session.expired",
         PaymentSucceeded = "payment_intent.succeeded",
         PaymentFailed = "payment_intent.payment_failed",
+        PaymentNeedsAction = "payment_intent.requires_action",
         PaymentCanceled = "payment_intent.canceled",
         SubscriptionCreated = "customer.subscription.created",
         SubscriptionUpdated = "customer.subscription.updated",
@@ -154,16 +155,17 @@ async fn apply(server: &Server, event: &StoredEvent) -> Result<(EventState, Opti
             Err(Failure::Missing) => failed("Stripe has no such Checkout Session"),
             Err(failure) => Err(failure.into()),
         },
-        EventKind::PaymentSucceeded | EventKind::PaymentFailed | EventKind::PaymentCanceled => {
-            match server.stripe.load_payment(&PaymentIntentId::new(object_id)).await {
-                Ok(payment) => match top_up::apply_payment(server, &payment).await? {
-                    Some(effect) => Ok(of_purchase(effect)),
-                    None => purchase::apply_payment(server, &payment).await.map(of_purchase),
-                },
-                Err(Failure::Missing) => failed("Stripe has no such PaymentIntent"),
-                Err(failure) => Err(failure.into()),
-            }
-        }
+        EventKind::PaymentSucceeded
+        | EventKind::PaymentFailed
+        | EventKind::PaymentNeedsAction
+        | EventKind::PaymentCanceled => match server.stripe.load_payment(&PaymentIntentId::new(object_id)).await {
+            Ok(payment) => match top_up::apply_payment(server, &payment).await? {
+                Some(effect) => Ok(of_purchase(effect)),
+                None => purchase::apply_payment(server, &payment).await.map(of_purchase),
+            },
+            Err(Failure::Missing) => failed("Stripe has no such PaymentIntent"),
+            Err(failure) => Err(failure.into()),
+        },
         EventKind::SubscriptionCreated
         | EventKind::SubscriptionUpdated
         | EventKind::SubscriptionDeleted
@@ -189,6 +191,7 @@ async fn apply(server: &Server, event: &StoredEvent) -> Result<(EventState, Opti
                 Some(customer_id) => {
                     subscription::refresh_customer(server, &CustomerId::new(customer_id)).await.map(of_plan)
                 }
+                None if kind == EventKind::CardDetached => Ok((EventState::Applied, None)),
                 None => Ok((EventState::Ignored, Some("the card belongs to no customer".to_owned()))),
             }
         }

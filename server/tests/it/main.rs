@@ -48,6 +48,7 @@ mod sessions;
 mod settings;
 mod statement;
 mod streaming;
+mod stripe_events;
 mod top_up;
 mod top_up_refused;
 mod trial;
