@@ -72,6 +72,21 @@ test('a number that makes no sense is told beside its field', async ({ page }) =
   await expect(page.getByText('Counted as none: give a whole number of runs.')).toBeVisible();
 });
 
+test('numbers past all measure have an answer, and the address is the answer', async ({ page }) => {
+  await page.goto('/pricing/calculator?plan=team&seats=10000&run-prd=100000&run-plt-gateway=100000&run-strategic-bet=1000000000000');
+  await expect(page.getByText('Counted as 1000: for more, write to us.')).toBeVisible();
+  await expect(page.getByText('Counted as none: more than 100000 are not worked out here.')).toBeVisible();
+  await expect(page.locator('#result')).toContainText('Team plan, 1000 seats');
+  await expect(page.locator('#result')).not.toContainText('−');
+  await page.goto('/pricing/calculator?plan=team&seats=0&run-prd=10');
+  await expect(page.getByLabel('People')).toHaveAttribute('aria-invalid', 'true');
+  await expect(page.locator('#result')).toContainText('Team plan');
+  // The table of the chart opens by the keyboard.
+  await page.getByText('Show as a table').focus();
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('table', { name: /What a month costs/ })).toBeVisible();
+});
+
 test('the terms say how credit works', async ({ page }) => {
   await page.goto('/');
   await page.getByRole('link', { name: 'Terms' }).click();

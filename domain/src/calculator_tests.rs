@@ -154,6 +154,33 @@ fn nothing_to_do_costs_the_fee() {
     assert_eq!((estimate.stretches().len(), estimate.pack), (0, None));
 }
 
+/// Numbers that nobody means, on every plan: an answer or none, and nothing wraps round.
+#[test]
+fn numbers_past_all_measure_are_answered_or_refused() {
+    for catalogue in both() {
+        for plan in catalogue.plans.iter().filter(|plan| plan.id.as_str() != "enterprise") {
+            for seats in [0, 1, 10_000, u32::MAX] {
+                for runs in [0, 1, MOST_RUNS, 1_000_000_000_000, u64::MAX] {
+                    let runs = catalogue.skills.iter().map(|skill| (skill.id.clone(), runs)).collect();
+                    let scenario = Scenario { plan, seats, runs, pack: None };
+                    let Some(estimate) = estimate(catalogue, rates(), NOW, &scenario) else {
+                        assert_eq!(seats, u32::MAX, "{}: only that is past the range of money", plan.id);
+                        continue;
+                    };
+                    let OnOurKeys { fee, credit_price, total, .. } = estimate.our_keys.clone();
+                    assert_eq!(fee.checked_add(credit_price), Some(total));
+                    assert!(
+                        total >= Usd::ZERO && estimate.own_keys.total >= estimate.cost && estimate.cost >= Usd::ZERO
+                    );
+                    for stretch in estimate.stretches() {
+                        assert!(estimate.totals_at(stretch.from).is_some(), "{seats}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 prop_compose! {
     fn any_runs()(runs in prop::collection::vec(0_u64..2_000, 6)) -> Vec<u64> { runs }
 }

@@ -128,7 +128,19 @@ fn form(catalogue: &Catalogue, question: &Question, now: Timestamp) -> AnyView {
                     min="1"
                     max=MOST_SEATS.to_string()
                     value=question.seats.to_string()
+                    aria-invalid=question.seats_problem.as_ref().map(|_| "true")
+                    aria-describedby=question.seats_problem.as_ref().map(|_| "seats-problem")
                 />
+                {question
+                    .seats_problem
+                    .clone()
+                    .map(|problem| {
+                        view! {
+                            <p class="field-problem" id="seats-problem">
+                                {problem}
+                            </p>
+                        }
+                    })}
             </div>
             <fieldset class="grid gap-2">
                 <legend class="field-label mb-2">"Runs of each person a month"</legend>

@@ -5,7 +5,7 @@ use domain::calculator::MOST_RUNS;
 use domain::catalogue::{Catalogue, Profile};
 use domain::id::{PackId, PlanId, ProfileId, SkillId};
 use domain::plan::Plan;
-use domain::subscription::KeyMode;
+use domain::subscription::{KeyMode, MOST_SEATS};
 use domain::time::Timestamp;
 use leptos_router::params::ParamsMap;
 use std::collections::BTreeMap;
@@ -24,6 +24,7 @@ pub struct Question {
     pub runs: BTreeMap<SkillId, u64>,
     /// What is wrong with a number that was typed.
     pub problems: BTreeMap<SkillId, String>,
+    pub seats_problem: Option<String>,
 }
 
 /// The plans that have a price; those by agreement have none to work with.
@@ -41,8 +42,11 @@ impl Question {
             .or_else(|| priced(catalogue, now).find(paid))
             .map_or_else(|| catalogue.signup_plan.clone(), |plan| plan.id.clone());
         let pack = query.get("pack").map(PackId::new).filter(|id| catalogue.pack(id).is_ok());
-        let seats = query.get("seats").map_or(1, |seats| seats_of(&seats));
-        let mut question = Question { plan, seats, pack, runs: BTreeMap::new(), problems: BTreeMap::new() };
+        let typed = query.get("seats").unwrap_or_else(|| "1".to_owned());
+        let seats = seats_of(&typed);
+        let seats_problem = seats_problem(typed.trim(), seats);
+        let (runs, problems) = (BTreeMap::new(), BTreeMap::new());
+        let mut question = Question { plan, seats, pack, runs, problems, seats_problem };
 
         let profile = |id: &str| catalogue.profiles.iter().find(|profile| profile.id == ProfileId::new(id));
         if let Some(only) = query.get("only").map(SkillId::new).filter(|id| catalogue.skill(id).is_ok()) {
@@ -91,6 +95,17 @@ impl Question {
 
     pub fn is_only(&self, skill: &SkillId) -> bool {
         self.runs.len() == 1 && self.runs.get(skill) == Some(&ONLY)
+    }
+}
+
+/// What is wrong with the number of people that was typed, and what it counts as.
+fn seats_problem(typed: &str, seats: u32) -> Option<String> {
+    let digits = !typed.is_empty() && typed.bytes().all(|byte| byte.is_ascii_digit());
+    match typed.parse::<u32>() {
+        Ok(number) if number == seats => None,
+        Ok(_) if seats == MOST_SEATS => Some(format!("Counted as {MOST_SEATS}: for more, write to us.")),
+        Err(_) if digits => Some(format!("Counted as {seats}: there are at most {MOST_SEATS}.")),
+        Ok(_) | Err(_) => Some(format!("Counted as {seats}: give a whole number from 1 to {MOST_SEATS}.")),
     }
 }
 
@@ -144,5 +159,24 @@ mod tests {
             ask(&[("plan", "enterprise"), ("pack", "pack-9"), ("run-prd", "-1"), ("run-user-story", "100001")]);
         assert_eq!((question.plan.as_str(), question.pack.clone()), ("pro", None));
         assert_eq!((question.runs.len(), question.problems.len()), (0, 2));
+        assert_eq!(ask(&[("run-prd", "1000000000000")]).problems.len(), 1);
+        for (typed, seats, counted) in [
+            ("1", 1, None),
+            ("1000", 1_000, None),
+            ("0", 1, Some("Counted as 1: give")),
+            ("10000", 1_000, Some("Counted as 1000: for more")),
+            ("1000000000000", 1_000, Some("Counted as 1000: there are")),
+            ("-3", 1, Some("Counted as 1: give")),
+            ("", 1, Some("Counted as 1: give")),
+            ("many", 1, Some("Counted as 1: give")),
+        ] {
+            let question = ask(&[("seats", typed)]);
+            assert_eq!(question.seats, seats, "{typed}");
+            let said = question.seats_problem.as_deref();
+            assert!(
+                said.map_or(counted.is_none(), |said| counted.is_some_and(|start| said.starts_with(start))),
+                "{typed}: {said:?}"
+            );
+        }
     }
 }

@@ -22,7 +22,10 @@ impl Choice {
 
 /// Seats as typed, within what can be bought.
 pub fn seats_of(typed: &str) -> u32 {
-    typed.trim().parse::<u32>().unwrap_or(1).clamp(1, MOST_SEATS)
+    let typed = typed.trim();
+    // More digits than a number has are many all the same.
+    let is_huge = typed.len() > 9 && typed.bytes().all(|byte| byte.is_ascii_digit());
+    if is_huge { MOST_SEATS } else { typed.parse::<u32>().unwrap_or(1).clamp(1, MOST_SEATS) }
 }
 
 /// Where a plan is bought or changed to.
