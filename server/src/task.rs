@@ -35,6 +35,15 @@ impl Tasks {
         self.stopping.cancel();
     }
 
+    /// Ends when nothing is under way. For tests that want to see what a run leaves: drive, don't sleep.
+    pub async fn idle(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+        if !self.is_stopping() {
+            self.tracker.reopen();
+        }
+    }
+
     /// Tells the work to stop, and waits until it has.
     pub async fn stop(&self) {
         self.stopping.cancel();

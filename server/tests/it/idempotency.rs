@@ -150,7 +150,9 @@ async fn at_zero_the_sentence_is_exact_and_running_work_goes_on() {
         let page = start(&it.server, &it.user, it.request("colours")).await.unwrap_err();
         assert_eq!(page.to_string(), NO_CREDIT);
         let since = it.server.clock.now().plus_seconds(-3_600);
-        let refused = crate::idempotency::until_noted(&it, since, 3).await;
+        it.idle().await;
+        let refused = list_refused(&it.server, &it.account_id, since).await.unwrap();
+        assert_eq!(refused.len(), 2, "one line for each model: {refused:?}");
         assert!(
             refused.iter().all(|run| run.sentence == NO_CREDIT && run.code == "insufficient_credit"),
             "{refused:?}"
@@ -158,16 +160,4 @@ async fn at_zero_the_sentence_is_exact_and_running_work_goes_on() {
         assert_clean(&it.server.db).await;
     })
     .await;
-}
-
-/// A refusal is noted just after it was answered.
-async fn until_noted(it: &Served, since: domain::time::Timestamp, count: usize) -> Vec<server::execution::RefusedRun> {
-    for _ in 0..200 {
-        let refused = list_refused(&it.server, &it.account_id, since).await.unwrap();
-        if refused.len() >= count {
-            return refused;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    list_refused(&it.server, &it.account_id, since).await.unwrap()
 }

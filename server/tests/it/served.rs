@@ -138,25 +138,19 @@ impl Served {
         self.balance().await.spendable()
     }
 
+    /// Waits until nothing is under way here.
+    pub async fn idle(&self) {
+        tokio::time::timeout(Duration::from_secs(20), self.server.tasks.idle()).await.expect("what was begun ends");
+    }
+
     /// The run, once it has ended.
     pub async fn ended(&self, id: &ExecutionId) -> Ended {
-        for _ in 0..2_000 {
-            let run = load_run(&self.server, &self.account_id, id).await.unwrap();
-            if let Some(run) = run
-                && let RunState::Ended { state, charge, usage, usage_estimated, note, .. } = run.state.clone()
-            {
-                return Ended {
-                    run,
-                    state: state.as_str(),
-                    charge,
-                    usage,
-                    usage_estimated,
-                    note: note.unwrap_or_default(),
-                };
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("run {id} did not end in 10 seconds");
+        self.idle().await;
+        let run = load_run(&self.server, &self.account_id, id).await.unwrap().expect("the run is kept");
+        let RunState::Ended { state, charge, usage, usage_estimated, note, .. } = run.state.clone() else {
+            panic!("run {id} has not ended: {run:?}");
+        };
+        Ended { run, state: state.as_str(), charge, usage, usage_estimated, note: note.unwrap_or_default() }
     }
 
     /// What the provider really billed for its last request.
