@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 pub const MOST_RUNS: u64 = 100_000;
 /// Days of a month, in which the work is spread evenly.
 const DAYS: u64 = 30;
-/// Break-evens are looked for up to this list price a month, in nano-dollars: $100,000.
+/// Break-evens are looked for at least up to this list price a month, in nano-dollars: $100,000.
 const FURTHEST: i64 = 100_000_000_000_000;
 
 /// What somebody thinks of buying and doing.
@@ -256,15 +256,17 @@ impl Estimate<'_> {
         Some((self.line.our_keys(list)?.total, self.line.own_keys(list)?.total))
     }
 
-    /// Which side is cheaper, from nothing up to $100,000 of list price a month. Empty without any work.
+    /// Which side is cheaper, from nothing up to $100,000 of list price a month, or twice what this work comes to. Empty
+    /// without any work.
     pub fn stretches(&self) -> Vec<Stretch> {
         let line = &self.line;
         if !line.cost.is_positive() {
             return Vec::new();
         }
         // Both sides are straight up to where the allowance ends, and straight again after it.
-        let bend = line.bend().filter(|bend| *bend < FURTHEST && *bend > 0);
-        let ends: Vec<i64> = [Some(0), bend, Some(FURTHEST)].into_iter().flatten().collect();
+        let furthest = line.cost.nanos().saturating_mul(2).max(FURTHEST);
+        let bend = line.bend().filter(|bend| *bend < furthest && *bend > 0);
+        let ends: Vec<i64> = [Some(0), bend, Some(furthest)].into_iter().flatten().collect();
         let mut stretches: Vec<Stretch> = Vec::new();
         for pair in ends.windows(2) {
             let [start, end] = *pair else { continue };

@@ -42,6 +42,7 @@ pub fn PlanPage() -> impl IntoView {
             None => None,
         };
         let came_back = came_back.is_some();
+        let has_none = view.live.is_none();
         let offer = if may_change && view.live.is_none() && trial::list_offers(&server, &user).await?.1.is_none() {
             catalogue.trial(TrialKind::ManagedWithCard)
         } else {
@@ -59,9 +60,7 @@ pub fn PlanPage() -> impl IntoView {
                         view! {
                             <Notice tone=Tone::Danger title="Your plan did not begin, and nothing was charged">
                                 <p>{problem}</p>
-                                {view
-                                    .live
-                                    .is_none()
+                                {has_none
                                     .then(|| {
                                         view! {
                                             <p>

@@ -4,7 +4,7 @@
 use crate::ui::money::{Digits, Money, text};
 use crate::ui::notice::{Notice, Tone};
 use crate::ui::table::Table;
-use crate::ui::when::{When, in_zone};
+use crate::ui::when::in_zone;
 use domain::catalogue::Catalogue;
 use domain::money::{Cents, Usd};
 use domain::subscription::{KeyMode, Standing, Terms};
@@ -111,7 +111,9 @@ pub fn invoice_table(invoices: Vec<StoredInvoice>, zone: &str) -> AnyView {
             <thead>
                 <tr>
                     <th scope="col">"Date"</th>
-                    <th scope="col">"What"</th>
+                    <th class="max-sm:hidden" scope="col">
+                        "What"
+                    </th>
                     <th scope="col">"State"</th>
                     <th class="number" scope="col">
                         "Amount"
@@ -136,15 +138,12 @@ fn invoice_row(invoice: StoredInvoice, zone: &str) -> AnyView {
     let what = invoice.lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join(", ");
     let title = what.clone();
     let number = invoice.number.clone().unwrap_or_else(|| invoice.invoice_id.to_string());
-    let label =
-        if invoice.status == InvoiceStatus::Open { format!("Pay {number}") } else { format!("Receipt {number}") };
+    let label = if invoice.status == InvoiceStatus::Open { "Pay" } else { "Receipt" };
     let link = invoice.page_url.clone();
     view! {
         <tr>
-            <td class="text-ink-muted">
-                <When at=invoice.created_at zone=zone.to_owned() />
-            </td>
-            <td class="w-full max-w-0 min-w-48">
+            <td class="whitespace-nowrap text-ink-muted">{day(invoice.created_at, zone)}</td>
+            <td class="w-full max-w-0 min-w-48 max-sm:hidden">
                 <span class="clip" title=title>
                     {what}
                 </span>
@@ -160,7 +159,7 @@ fn invoice_row(invoice: StoredInvoice, zone: &str) -> AnyView {
                     .map(|href| {
                         view! {
                             <a class="row-link whitespace-nowrap" href=href rel="external">
-                                {label}
+                                {label} <span class="max-sm:sr-only">" " {number}</span>
                             </a>
                         }
                     })}

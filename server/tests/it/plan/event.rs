@@ -98,3 +98,30 @@ async fn unknown_events_and_subscriptions_are_stored_and_answered() {
     })
     .await;
 }
+
+/// Two readings of Stripe overtake each other: the one that was asked for earlier and arrives later changes nothing.
+#[tokio::test]
+async fn an_older_reading_never_overwrites_a_newer_one() {
+    each_database(async |world| {
+        let shop = Shop::open_with_plans(world).await;
+        shop.subscribe(&standard("pro", 1)).await;
+        // Somebody has read Stripe a minute later than we are going to ask; they saw another invoice, too.
+        let account = shop.buyer.account_id.as_str();
+        shop.tamper("update subscription set refreshed_at = refreshed_at + 60000000 where account_id = $1", account).await;
+        let newer = "update invoice set refreshed_at = refreshed_at + 60000000, status = 'open', paid_cents = 1 where account_id = $1";
+        shop.tamper(newer, account).await;
+        let portal = subscription::open_portal(&shop.server, &shop.buyer).await.unwrap();
+        assert_eq!(shop.post_form(&portal, "what=cancel").await.status, 303);
+        let id = server::stripe::plan::SubscriptionId::new(shop.at_stripe()["id"].as_str().unwrap());
+        subscription::refresh(&shop.server, &id).await.unwrap();
+        assert_eq!(shop.current().await.cancels_at, None);
+        assert_eq!(shop.invoices().await[0].paid.0, 1);
+
+        shop.advance_seconds(61);
+        subscription::refresh(&shop.server, &id).await.unwrap();
+        assert!(shop.current().await.cancels_at.is_some());
+        assert_eq!(shop.invoices().await[0].paid.0, 900);
+        shop.check_books().await;
+    })
+    .await;
+}
