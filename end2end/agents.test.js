@@ -1,4 +1,5 @@
-// Agents in the browser: made, stopped, refused past the plan's limit, their API keys and runs, with JavaScript and without.
+// Agents in the browser: made, stopped, refused past the plan's limit, their API keys, runs and rules for whose key pays, with
+// JavaScript and without.
 
 import { newPerson, signUp } from './support/person.js';
 import { expect, test } from './support/test.js';
@@ -89,6 +90,48 @@ for (const javaScriptEnabled of [true, false]) {
         await page.goto('/api-keys');
         await expect(key).toContainText('Revoked');
         expect(await page.content()).not.toContain(secret);
+      });
+    });
+
+    test('an agent has a rule of its own for whose key pays, and a key is kept for it', async ({ page, sandbox }) => {
+      test.slow();
+      await signUp(page, sandbox, newPerson('agent-rules'));
+      await add(page, 'Support triage');
+      await page.getByRole('link', { name: 'Keys as the account: Support triage' }).click();
+      await expect(page.getByLabel('Rules of')).toHaveValue(/./);
+      const line = page.getByText(/^Claude 3\.5 Haiku: this run will use/);
+      const rule = page.getByLabel('Whose key pays: Anthropic, Fast');
+      await expect(rule.locator('option:checked')).toHaveText('As the account');
+      await expect(line).toContainText('our key, paid from your plan or credits');
+      await rule.selectOption({ label: 'My key alone' });
+      await page.getByRole('button', { name: 'Save the rules' }).click();
+      await expect(page.getByText('The rules are saved.')).toBeVisible();
+      await expect(line).toContainText('nothing, for no key of yours works');
+
+      await test.step('the account is as it was', async () => {
+        await page.getByLabel('Rules of').selectOption({ label: 'The whole account' });
+        await page.getByRole('button', { name: 'Show its rules' }).click();
+        await expect(rule.locator('option:checked')).toHaveText('My key if there is one');
+        await expect(line).toContainText('our key, paid from your plan or credits');
+        await page.goto('/agents');
+        await expect(row(page, 'Support triage')).toContainText('1 rule of its own for keys');
+      });
+
+      await test.step('a key is kept for the agent', async () => {
+        await page.goto('/keys');
+        await page.getByLabel('Provider', { exact: true }).selectOption({ label: 'Anthropic' });
+        await page.getByLabel('Key', { exact: true }).fill('sk-ant-api03-quiet-river-patient-otter-0009-QrSt');
+        await page.getByRole('button', { name: 'Check and save' }).click();
+        await expect(line).toContainText('your key “Anthropic”');
+        const key = page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: 'Anthropic', exact: true }) });
+        await key.getByText('Change', { exact: true }).click();
+        await key.getByLabel('Support triage').check();
+        await key.getByRole('button', { name: 'Save the change' }).click();
+        await expect(key).toContainText('Only for runs of Support triage');
+        await expect(line).toContainText('our key, paid from your plan or credits');
+        await page.getByLabel('Rules of').selectOption({ label: 'Support triage' });
+        await page.getByRole('button', { name: 'Show its rules' }).click();
+        await expect(line).toContainText('your key “Anthropic”');
       });
     });
   });

@@ -1,9 +1,11 @@
 //! Owns: what an agent may be called, how many of them a plan lets run, and what one run of an agent may cost.
 //! Does not own: whose key its runs are made with (`key`), storing agents or counting them (`server::agent`).
+//! Invariant: a run of an agent with a cap can cost no more than the cap, whoever pays for it, or it is refused.
 
 use crate::denial::Denial;
 use crate::money::Usd;
 use crate::plan::Allowance;
+use crate::quote::{Draft, Quote};
 
 const LONGEST_NAME: usize = 60;
 /// The largest cap, which is a slip of the pen rather than a wish.
@@ -59,9 +61,59 @@ pub fn may_start(plan: &str, limit: Allowance, running: u64) -> Result<(), Denia
     }
 }
 
+/// What one run of an agent may cost at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunCap<'a> {
+    pub agent: &'a str,
+    pub most: Usd,
+    /// The shortest answer there is, in tokens: one for each choice that is asked for.
+    pub fewest_tokens: u64,
+}
+
+/// A quote within a cap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fitted {
+    pub quote: Quote,
+    /// The run stops earlier than it would without the cap.
+    pub is_shortened: bool,
+}
+
+impl RunCap<'_> {
+    /// The draft's quote, its output so short that the run cannot cost more than the cap. `price` quotes a draft; a longer
+    /// output never costs less. Denials: `AgentCap` if even the shortest answer can cost more, or what `price` says.
+    pub fn fit(&self, draft: &Draft, price: impl Fn(&Draft) -> Result<Quote, Denial>) -> Result<Fitted, Denial> {
+        let whole = price(draft)?;
+        if whole.ceiling <= self.most {
+            return Ok(Fitted { quote: whole, is_shortened: false });
+        }
+        let of = |tokens: u64| price(&Draft { max_output_tokens: Some(tokens), ..draft.clone() });
+        let mut best = of(self.fewest_tokens)?;
+        if best.ceiling > self.most {
+            let (agent, cap, least) = (self.agent.to_owned(), self.most, best.ceiling);
+            return Err(Denial::AgentCap { agent, cap, least });
+        }
+        // `low` fits and `high` does not.
+        let (mut low, mut high) = (self.fewest_tokens, whole.max_output_tokens);
+        while high.saturating_sub(low) > 1 {
+            let middle = low.midpoint(high);
+            let quote = of(middle)?;
+            if quote.ceiling <= self.most {
+                (low, best) = (middle, quote);
+            } else {
+                high = middle;
+            }
+        }
+        Ok(Fitted { quote: best, is_shortened: true })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::tests::{NOW, book, tiers};
+    use crate::id::ModelId;
+    use crate::quote::{History, quote};
+    use proptest::prelude::*;
 
     #[test]
     fn names_are_short_and_can_be_shown() {
@@ -101,5 +153,59 @@ mod tests {
             denial.remedies().iter().map(|remedy| remedy.href.as_str()).collect::<Vec<_>>(),
             ["/agents", "/plan"]
         );
+    }
+
+    fn sonnet(input_bytes: u64, writes_cache: bool) -> Draft {
+        let model = ModelId::new("claude-sonnet-4-5");
+        Draft { skill: None, model, input_bytes, max_output_tokens: Some(4_000), writes_cache }
+    }
+
+    fn fit(most: Usd, draft: &Draft) -> Result<Fitted, Denial> {
+        let (catalogue, book) = (tiers(), book());
+        let cap = RunCap { agent: "Support", most, fewest_tokens: 1 };
+        cap.fit(draft, |draft| quote(&catalogue, &book, NOW, draft, &History::default()))
+    }
+
+    #[test]
+    fn a_cap_shortens_a_run_to_what_it_pays() {
+        let usd = |text| Usd::parse_dollars(text).unwrap();
+        // 200 bytes are at most 116 tokens at $3 a million, $0.000348; then each token of output is $0.000015.
+        let draft = sonnet(200, false);
+        let whole = fit(usd("1"), &draft).unwrap();
+        assert_eq!((whole.is_shortened, whole.quote.max_output_tokens), (false, 4_000));
+        assert_eq!(whole.quote.ceiling, usd("0.060348"));
+        assert_eq!(fit(usd("0.060348"), &draft), Ok(whole));
+
+        let short = fit(usd("0.01"), &draft).unwrap();
+        assert_eq!((short.is_shortened, short.quote.max_output_tokens), (true, 643));
+        assert_eq!(short.quote.ceiling, usd("0.009993"));
+        let least = fit(usd("0.000363"), &draft).unwrap();
+        assert_eq!((least.is_shortened, least.quote.max_output_tokens), (true, 1));
+        let denial = fit(usd("0.000362"), &draft).unwrap_err();
+        assert_eq!((denial.code(), denial.status()), ("agent_cap", 403));
+        assert_eq!(
+            denial.sentence(),
+            "A run of the agent `Support` may cost $0.000362, and this one can cost $0.000363 for the \
+             shortest answer. Nothing was run. Shorten the input, choose a cheaper model, or raise the cap under Agents."
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_fits_costs_no_more_than_the_cap_and_could_not_be_longer(
+            bytes in 0_u64..100_000, nanos in 1_i64..2_000_000_000, writes_cache: bool
+        ) {
+            let draft = sonnet(bytes, writes_cache);
+            let most = Usd::from_nanos(nanos);
+            match fit(most, &draft) {
+                Ok(Fitted { quote, is_shortened }) => {
+                    prop_assert!(quote.ceiling <= most && quote.p90 <= quote.ceiling);
+                    let longer = Draft { max_output_tokens: Some(quote.max_output_tokens + 1), ..draft };
+                    prop_assert!(!is_shortened || fit(most, &longer).unwrap().quote == quote);
+                }
+                Err(Denial::AgentCap { least, .. }) => prop_assert!(least > most),
+                Err(other) => prop_assert!(other.code() == "prompt_too_long"),
+            }
+        }
     }
 }

@@ -103,6 +103,8 @@ pub enum Denial {
     UnknownAgent { agent: String },
     /// The agent is stopped, so its calls are refused.
     AgentStopped { agent: String },
+    /// Even the shortest run can cost more than the agent's cap.
+    AgentCap { agent: String, cap: Usd, least: Usd },
     /// The API key belongs to one agent, and the call names another.
     KeyOfOtherAgent { agent: String, named: String },
     /// This request came from another site.
@@ -164,6 +166,7 @@ impl Denial {
             Denial::AgentLimit { .. } => "agent_limit",
             Denial::UnknownAgent { .. } => "unknown_agent",
             Denial::AgentStopped { .. } => "agent_stopped",
+            Denial::AgentCap { .. } => "agent_cap",
             Denial::KeyOfOtherAgent { .. } => "key_of_other_agent",
             Denial::CrossSite => "cross_site",
             Denial::PaymentDeclined { .. } => "payment_declined",
@@ -190,6 +193,7 @@ impl Denial {
             | Denial::ModelNotInPlan { .. }
             | Denial::TrialNotOffered { .. }
             | Denial::AgentStopped { .. }
+            | Denial::AgentCap { .. }
             | Denial::KeyOfOtherAgent { .. }
             | Denial::CrossSite => 403,
             Denial::UnknownModel { .. }
@@ -250,6 +254,7 @@ impl Denial {
             | Denial::AgentLimit { .. }
             | Denial::UnknownAgent { .. }
             | Denial::AgentStopped { .. }
+            | Denial::AgentCap { .. }
             | Denial::KeyOfOtherAgent { .. }
             | Denial::CrossSite
             | Denial::PaymentDeclined { .. }
@@ -408,6 +413,10 @@ impl Denial {
             Denial::AgentStopped { agent } => {
                 format!("The agent `{agent}` is stopped, so nothing was run. Start it under Agents.")
             }
+            Denial::AgentCap { agent, cap, least } => format!(
+                "A run of the agent `{agent}` may cost {cap}, and this one can cost {least} for the shortest \
+                 answer. Nothing was run. Shorten the input, choose a cheaper model, or raise the cap under Agents."
+            ),
             Denial::KeyOfOtherAgent { agent, named } => format!(
                 "This API key belongs to the agent `{agent}` and cannot run as `{named}`. Nothing was run. Leave out the header \
                  X-Tokenbank-Agent, or use an API key of the whole account."
@@ -463,7 +472,9 @@ impl Denial {
                 vec![remedy("Choose another model", "/tasks"), remedy("Add a key", "/keys")]
             }
             Denial::AgentLimit { .. } => vec![remedy("Stop an agent", "/agents"), remedy("Upgrade", "/plan")],
-            Denial::UnknownAgent { .. } | Denial::AgentStopped { .. } => vec![remedy("See your agents", "/agents")],
+            Denial::UnknownAgent { .. } | Denial::AgentStopped { .. } | Denial::AgentCap { .. } => {
+                vec![remedy("See your agents", "/agents")]
+            }
             Denial::KeyOfOtherAgent { .. } => vec![remedy("See your API keys", "/api-keys")],
             Denial::AccountFrozen { .. } => vec![remedy("See what lifts it", "/credits#frozen")],
             Denial::PromptTooLong { .. }

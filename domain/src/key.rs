@@ -3,7 +3,7 @@
 //! Invariant: a shape is a hint; it refuses only what is surely no key for models, or surely another provider's.
 
 use crate::denial::Denial;
-use crate::id::ModelId;
+use crate::id::{AgentId, ModelId};
 use crate::key_health::KeyHealth;
 use crate::money::Usd;
 use crate::provider::Provider;
@@ -70,6 +70,8 @@ pub struct Candidate<T> {
     pub health: KeyHealth,
     /// `None` for every model of the provider.
     pub allowed_models: Option<Vec<ModelId>>,
+    /// `None` for every run; else only for the runs of these agents.
+    pub allowed_agents: Option<Vec<AgentId>>,
 }
 
 impl<T> Candidate<T> {
@@ -77,9 +79,16 @@ impl<T> Candidate<T> {
     pub fn is_usable(&self) -> bool {
         self.state.is_usable() && self.health != KeyHealth::Expired
     }
+
+    /// Whether it is for such a run at all.
+    fn allows(&self, asked: Asked<'_>) -> bool {
+        let model = self.allowed_models.as_ref().is_none_or(|models| models.contains(asked.model));
+        let agent = self.allowed_agents.as_ref().is_none_or(|agents| asked.agent.is_some_and(|id| agents.contains(id)));
+        model && agent
+    }
 }
 
-/// What an account has decided for a provider's models of a class.
+/// What an account, or one of its agents, has decided for a provider's models of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRule {
     pub policy: KeyPolicy,
@@ -87,6 +96,37 @@ pub struct KeyRule {
     pub cap: Option<Usd>,
     /// What it has cost this month, runs that still go on with the most they can cost.
     pub spent: Usd,
+}
+
+/// The rules for a provider's models of a class that a run may be under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    pub account: Option<KeyRule>,
+    /// What the run's agent decides otherwise; nothing where it does as its account.
+    pub agent: Option<KeyRule>,
+}
+
+/// Whose decision a rule is, and so whose cap it counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleOf {
+    Account,
+    Agent,
+}
+
+impl Rules {
+    /// The one rule that counts: the agent's own, else its account's, cap and all.
+    pub fn in_force(self) -> Option<(RuleOf, KeyRule)> {
+        let agent = self.agent.map(|rule| (RuleOf::Agent, rule));
+        agent.or_else(|| self.account.map(|rule| (RuleOf::Account, rule)))
+    }
+}
+
+/// What is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    pub model: &'a ModelId,
+    /// The agent that makes the run, if one does.
+    pub agent: Option<&'a AgentId>,
 }
 
 /// Whose key a run is made with.
@@ -103,11 +143,12 @@ pub enum Choice<T> {
     NoneWorks,
 }
 
-/// Whose key a run of the model is made with: the first of the account's that is well, in their order, then the first that
-/// may work. `candidates` are the keys of the model's provider that are switched on. Keys that do not allow the model are as
-/// if they were not there. Falling back on ours is only ever by a rule that says so, with a cap.
-pub fn choose<T>(rule: Option<KeyRule>, candidates: Vec<Candidate<T>>, model: &ModelId) -> Choice<T> {
-    let allows = |key: &Candidate<T>| key.allowed_models.as_ref().is_none_or(|models| models.contains(model));
+/// Whose key a run is made with: the first of the account's that is well, in their order, then the first that may work.
+/// `candidates` are the keys of the model's provider that are switched on. Keys that do not allow the model, or are for other
+/// agents, are as if they were not there. Falling back on ours is only ever by a rule that says so, with a cap.
+pub fn choose<T>(rules: Rules, candidates: Vec<Candidate<T>>, asked: Asked<'_>) -> Choice<T> {
+    let allows = |key: &Candidate<T>| key.allows(asked);
+    let rule = rules.in_force().map(|(_, rule)| rule);
     let fitting: Vec<Candidate<T>> = candidates.into_iter().filter(allows).collect();
     let has_any = !fitting.is_empty();
     let (well, rest): (Vec<_>, Vec<_>) = fitting
@@ -219,7 +260,7 @@ mod tests {
 
     fn candidate(key: u8, state: KeyState, models: Option<&[&str]>) -> Candidate<u8> {
         let allowed_models = models.map(|models| models.iter().map(|id| ModelId::new(*id)).collect());
-        Candidate { key, state, health: KeyHealth::Healthy, allowed_models }
+        Candidate { key, state, health: KeyHealth::Healthy, allowed_models, allowed_agents: None }
     }
 
     #[test]
@@ -265,8 +306,80 @@ mod tests {
             (unasked, vec![broke()], Choice::Own(4)),
             (platform, vec![good()], Choice::Platform),
         ] {
-            assert_eq!(choose(rule, keys.clone(), &model), expected, "{rule:?} {keys:?}");
+            let asked = Asked { model: &model, agent: None };
+            let rules = Rules { account: rule, agent: None };
+            assert_eq!(choose(rules, keys.clone(), asked), expected, "{rule:?} {keys:?}");
+            // An agent that decides nothing does as its account; one that decides so, whatever its account does.
+            let agent = AgentId::new("support");
+            let asked = Asked { model: &model, agent: Some(&agent) };
+            assert_eq!(choose(rules, keys.clone(), asked), expected, "{rule:?} {keys:?}");
+            for account in [own, platform, both] {
+                let rules = Rules { account, agent: rule };
+                if rule.is_some() {
+                    assert_eq!(choose(rules, keys.clone(), asked), expected, "{rules:?} {keys:?}");
+                }
+            }
         }
+    }
+
+    /// Spec §1: account × agent, without a key and with one.
+    #[test]
+    fn an_agents_own_rule_comes_before_its_accounts() {
+        let (model, agent) = (ModelId::new("haiku"), AgentId::new("support"));
+        let dollars = |dollars| Usd::from_dollars(dollars).unwrap();
+        let rule = |policy| Some(KeyRule { policy, cap: None, spent: Usd::ZERO });
+        let capped = |cap, spent| {
+            Some(KeyRule { policy: KeyPolicy::OwnThenPlatform, cap: Some(dollars(cap)), spent: dollars(spent) })
+        };
+        let (own, platform) = (rule(KeyPolicy::Own), rule(KeyPolicy::Platform));
+        let (mine, ours, none) = (Choice::Own(1), Choice::Platform, Choice::NoneWorks);
+        let left = |left| Choice::Instead { left: dollars(left) };
+        for (account, decided, without, with) in [
+            (None, None, &ours, &mine),
+            (own, None, &none, &mine),
+            (platform, None, &ours, &ours),
+            (capped(5, 1), None, &left(4), &mine),
+            (None, own, &none, &mine),
+            (platform, own, &none, &mine),
+            (capped(5, 1), own, &none, &mine),
+            (None, platform, &ours, &ours),
+            (own, platform, &ours, &ours),
+            (capped(5, 1), platform, &ours, &ours),
+            (own, capped(9, 2), &left(7), &mine),
+            // Each counts against its own cap: what the account has used up is not the agent's, and the other way.
+            (capped(5, 5), capped(9, 2), &left(7), &mine),
+            (capped(5, 1), capped(9, 9), &none, &mine),
+        ] {
+            let rules = Rules { account, agent: decided };
+            let asked = Asked { model: &model, agent: Some(&agent) };
+            assert_eq!(&choose(rules, Vec::new(), asked), without, "{rules:?} without a key");
+            assert_eq!(&choose(rules, vec![candidate(1, KeyState::Valid, None)], asked), with, "{rules:?} with a key");
+        }
+    }
+
+    #[test]
+    fn a_key_for_certain_agents_is_nobody_elses() {
+        let model = ModelId::new("haiku");
+        let (support, report) = (AgentId::new("support"), AgentId::new("report"));
+        let of = |key, agents: &[&AgentId]| Candidate {
+            allowed_agents: Some(agents.iter().map(|id| (*id).clone()).collect()),
+            ..candidate(key, KeyState::Valid, None)
+        };
+        let keys = || vec![of(1, &[&support]), of(2, &[&support, &report]), of(3, &[])];
+        let own = Rules { account: Some(KeyRule { policy: KeyPolicy::Own, cap: None, spent: Usd::ZERO }), agent: None };
+        for (agent, expected, alone) in [
+            (Some(&support), Choice::Own(1), Choice::Own(1)),
+            (Some(&report), Choice::Own(2), Choice::Own(2)),
+            (Some(&AgentId::new("other")), Choice::Platform, Choice::NoneWorks),
+            (None, Choice::Platform, Choice::NoneWorks),
+        ] {
+            let asked = Asked { model: &model, agent };
+            assert_eq!(choose(Rules::default(), keys(), asked), expected, "{agent:?}");
+            assert_eq!(choose(own, keys(), asked), alone, "{agent:?}");
+        }
+        let any = candidate(4, KeyState::Valid, None);
+        let asked = Asked { model: &model, agent: None };
+        assert_eq!(choose(own, vec![of(1, &[&support]), any], asked), Choice::Own(4));
     }
 
     #[test]

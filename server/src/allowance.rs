@@ -6,13 +6,13 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::{Balance, load_balance};
-use crate::provider_key::{Fallback, OwnKeys, load_own};
+use crate::provider_key::{Fallback, OwnKeys, load_own_for};
 use crate::subscription::CurrentRow;
 use crate::{Server, catalogue, db, on_read, on_tx};
 use domain::catalogue::{Catalogue, Model, TrialKind};
 use domain::denial::Denial;
 use domain::funding::{Funding, Means, PayWith, Payer, Purse, payers};
-use domain::id::{AccountId, ModelId, PlanId, ProviderKeyId};
+use domain::id::{AccountId, AgentId, ModelId, PlanId, ProviderKeyId};
 use domain::key::Choice;
 use domain::ledger::GrantKind;
 use domain::limit::{AllowanceRule, AllowanceUsed, PlatformDay};
@@ -75,9 +75,14 @@ struct Row {
 
 /// What the account has to pay for runs with now. Denial: `NotFound`.
 pub async fn load(server: &Server, account_id: &AccountId) -> Result<Standing> {
+    load_for(server, account_id, None).await
+}
+
+/// [`load`] for the runs of an agent, whose own rules for keys count. Denial: `NotFound`.
+pub async fn load_for(server: &Server, account_id: &AccountId, agent: Option<&AgentId>) -> Result<Standing> {
     let now = server.clock.now();
     let row = recall_row(server, account_id).await?.ok_or_else(|| Denial::NotFound { what: "account".to_owned() })?;
-    let own_keys = if row.has_keys { load_own(server, account_id).await? } else { OwnKeys::default() };
+    let own_keys = if row.has_keys { load_own_for(server, account_id, agent).await? } else { OwnKeys::default() };
     let current = row.current.into_current(server)?;
     let trial = match (row.trial_id, row.trial_kind, row.trial_plan_id, row.trial_ends_at) {
         (Some(trial_id), Some(kind), Some(plan), Some(ends_at)) if ends_at > now => {
@@ -127,6 +132,7 @@ async fn load_row(server: &Server, account_id: &AccountId) -> Result<Option<Row>
                        t.ends_at as trial_ends_at,
                        exists (select 1 from provider_key k where k.account_id = a.account_id and k.deleted_at is null)
                        or exists (select 1 from key_policy p where p.account_id = a.account_id)
+                       or exists (select 1 from agent_key_policy p where p.account_id = a.account_id)
                        as has_keys
              from      account a
              left join subscription s
@@ -165,12 +171,13 @@ impl Standing {
     /// can cost more than what is left of the account's cap.
     pub fn fallback(&self, model: &Model, ceiling: Usd) -> Result<Option<Fallback>, Denial> {
         let Choice::Instead { left } = self.own_keys.choose(model) else { return Ok(None) };
-        let cap = self.own_keys.rule(model.provider, model.class).and_then(|rule| rule.cap).unwrap_or(Usd::ZERO);
+        let fallback = self.own_keys.fallback(model);
         if ceiling > left {
-            let provider = model.provider.name().to_owned();
+            let (provider, cap) =
+                (model.provider.name().to_owned(), fallback.map_or(Usd::ZERO, |fallback| fallback.cap));
             return Err(Denial::FallbackCap { provider, cap, needed: ceiling, left });
         }
-        Ok(Some(Fallback { provider: model.provider, class: model.class, cap }))
+        Ok(fallback)
     }
 
     /// The account's own key that a run of the model is made with; `None` for ours. Denial: `OwnKeyRefused` when the
@@ -216,7 +223,12 @@ pub async fn load_counters(
 
 /// For each model, what there is to pay for a run of it, so that a preview can say who pays.
 pub async fn load_purses(server: &Server, account_id: &AccountId, models: &[&Model]) -> Result<Vec<Purse>> {
-    let standing = load(server, account_id).await?;
+    purses(server, &load(server, account_id).await?, models).await
+}
+
+/// [`load_purses`] of somebody whose standing is known already.
+pub async fn purses(server: &Server, standing: &Standing, models: &[&Model]) -> Result<Vec<Purse>> {
+    let account_id = &standing.account_id;
     let (used, day) = load_counters(server, account_id, &standing.rule).await?;
     let balance = load_balance(server, account_id).await?;
     let given = list_given_lots(server, account_id).await?;

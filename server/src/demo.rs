@@ -4,6 +4,7 @@
 
 use crate::Server;
 use crate::account::{self, Email, NewAccount, NewUser, Role, User};
+use crate::agent::{self, NewAgent};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Tx;
@@ -11,10 +12,11 @@ use crate::error::{Error, Result};
 use crate::ledger::{self, End, Ended, Finish, Grant, GrantKind, Held, NewHold, Started};
 use crate::password::Password;
 use crate::{allowance, on_read, on_tx};
+use domain::agent::AgentState;
 use domain::catalogue::Skill;
 use domain::execution::{ExecutionState, TokenUsage, cost};
 use domain::funding::FundingSource;
-use domain::id::{AccountId, ExecutionId, PackId, UserId};
+use domain::id::{AccountId, AgentId, ExecutionId, PackId, UserId};
 use domain::money::Usd;
 use domain::quote::{Draft, History, quote};
 use secrecy::SecretString;
@@ -42,6 +44,7 @@ async fn seed_into(server: &Server, days: u32) -> Result<bool> {
         return Ok(false);
     }
     let (owner, member) = add_logins(server).await?;
+    let agent_id = add_agents(server, &owner).await?;
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     for day in 0..days {
         if day.is_multiple_of(24) {
@@ -51,8 +54,9 @@ async fn seed_into(server: &Server, days: u32) -> Result<bool> {
         let usual = if day % 7 >= 5 { 1 } else { RUNS_A_DAY * u64::from(day + days) / u64::from(2 * days) };
         for _ in 0..dice.between(usual / 2, usual + usual / 2) {
             server.clock.advance_seconds(dice.seconds(60, 3_000));
-            let user = if dice.between(0, 2) == 0 { &member } else { &owner };
-            run(server, user, &mut dice).await?;
+            // What the member runs is an agent's.
+            let who = if dice.between(0, 2) == 0 { (&member, Some(&agent_id)) } else { (&owner, None) };
+            run(server, who, &mut dice).await?;
         }
         let next_day = server.clock.now().plus_seconds(0);
         server.clock.advance_seconds(86_400 - next_day.seconds().rem_euclid(86_400));
@@ -86,6 +90,14 @@ async fn add_logins(server: &Server) -> Result<(User, User)> {
     let member = account::create_verified(&mut tx, server, member).await?;
     tx.commit().await?;
     Ok((owner, member))
+}
+
+/// Two agents, of which one runs.
+async fn add_agents(server: &Server, owner: &User) -> Result<AgentId> {
+    let stopped = NewAgent { name: "Nightly report", run_cap: "", state: AgentState::Stopped };
+    agent::create(server, owner, stopped).await?;
+    let running = NewAgent { name: "Support triage", run_cap: "2", state: AgentState::Running };
+    agent::create(server, owner, running).await
 }
 
 /// A purchase that was paid, with its grants.
@@ -144,7 +156,7 @@ async fn insert_paid_purchase(
 }
 
 /// One run of some skill: held, and captured at what its tokens cost.
-async fn run(server: &Server, user: &User, dice: &mut Dice) -> Result<()> {
+async fn run(server: &Server, (user, agent_id): (&User, Option<&AgentId>), dice: &mut Dice) -> Result<()> {
     let (catalogue, rates, now) = (server.catalogue.load_full(), server.rates.load_full(), server.clock.now());
     let Some(skill) = choose_skill(&catalogue.skills, dice) else { return Ok(()) };
     let model = catalogue.model(&skill.model)?;
@@ -161,7 +173,7 @@ async fn run(server: &Server, user: &User, dice: &mut Dice) -> Result<()> {
     let started = Started {
         user_id: Some(user.user_id.clone()),
         api_key_id: None,
-        agent_id: None,
+        agent_id: agent_id.cloned(),
         skill_id: Some(skill.id.clone()),
         model_id: model.id.clone(),
         title: catalogue.run_title(Some(&skill.id), &model.id),

@@ -134,6 +134,12 @@ fn row(agent: &Agent, manages: bool, zone: &str, refused: &Refused) -> AnyView {
         AgentState::Stopped => ("state", "Stopped"),
     };
     let usage = format!("/usage?agent={}#runs", agent.agent_id);
+    let rules = match agent.key_rules {
+        0 => "Keys as the account".to_owned(),
+        some => counted(some, "rule of its own for keys", "rules of its own for keys"),
+    };
+    let rules_href = format!("/keys?agent={}#policy", agent.agent_id);
+    let rules_label = format!("{rules}: {name}");
     let keys = counted(agent.api_keys, "API key", "API keys");
     let cap = agent.run_cap.map(|cap| view! { " · at most " <Money amount=cap /> " a run" });
     let zone = zone.to_owned();
@@ -158,7 +164,11 @@ fn row(agent: &Agent, manages: bool, zone: &str, refused: &Refused) -> AnyView {
                     <span class=tone>{state}</span>
                     <span class="text-ink-muted">{cap}</span>
                 </p>
-                <p class="text-13 text-ink-muted">{keys} " · " {last}</p>
+                <p class="text-13 text-ink-muted">
+                    {keys} " · " <a class="underline" href=rules_href aria-label=rules_label>
+                        {rules}
+                    </a> " · " {last}
+                </p>
             </div>
             {manages
                 .then(|| view! { <div class="flex flex-wrap items-start gap-2">{switch(agent)} {more(agent, refused)}</div> })}
@@ -263,6 +273,13 @@ fn depends(agent: &Agent) -> Vec<String> {
         let keys = counted(agent.api_keys, "API key", "API keys");
         let ends = if agent.api_keys == 1 { "ends" } else { "end" };
         lines.push(format!("Its {keys} {ends} at once: programs that use one are refused."));
+    }
+    if agent.key_rules > 0 {
+        lines.push(format!("Its {} go.", counted(agent.key_rules, "rule for keys", "rules for keys")));
+    }
+    if agent.provider_keys > 0 {
+        let keys = counted(agent.provider_keys, "provider key is", "provider keys are");
+        lines.push(format!("{keys} for certain agents, this one among them: no other run uses them by that."));
     }
     lines
 }

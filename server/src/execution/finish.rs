@@ -83,7 +83,8 @@ fn judge(plan: &Plan, delivery: &Delivery, now: Timestamp) -> Ended {
         None if empty => (ExecutionState::Waived, Some("The output was empty. Nothing was charged.".to_owned())),
         None if delivery.left => (ExecutionState::Stopped, Some(format!("The connection closed early: {stopped}"))),
         None if reading.stop == Some(StopReason::Cap) => {
-            (ExecutionState::Stopped, Some(format!("It reached its cap: {stopped}")))
+            let whose = plan.shortened_to.map(|cap| format!(" of {cap}, which is its agent's for one run"));
+            (ExecutionState::Stopped, Some(format!("It reached its cap{}: {stopped}", whose.unwrap_or_default())))
         }
         None => (ExecutionState::Completed, None),
     };

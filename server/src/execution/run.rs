@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub started: Started,
     /// The hold: the most that can be charged.
     pub ceiling: Usd,
+    /// What its agent lets it cost, where that stops it earlier than it would.
+    pub shortened_to: Option<Usd>,
     /// Who may pay.
     pub funding: Funding,
     pub prices: Prices,

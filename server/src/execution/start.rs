@@ -5,6 +5,7 @@
 use super::run::{Plan, Reader, run};
 use super::{Answer, Run, RunRequest, Who, load_run};
 use crate::account::{Permission, User};
+use crate::agent::Runner;
 use crate::allowance::Standing;
 use crate::error::{Error, Result};
 use crate::ledger::Started;
@@ -13,6 +14,7 @@ use crate::provider_key::{self, Fallback};
 use crate::{Server, allowance, usage};
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use domain::agent::{Fitted, RunCap};
 use domain::catalogue::Catalogue;
 use domain::denial::Denial;
 use domain::funding::{Funding, FundingSource, Payer};
@@ -37,6 +39,8 @@ pub struct Call {
 /// What was decided: who answers, at which price.
 struct Decided {
     quote: Quote,
+    /// What its agent lets it cost, where that stops it earlier than it would.
+    shortened_to: Option<Usd>,
     prices: Prices,
     provider: Arc<dyn Provider>,
     upstream_name: String,
@@ -82,7 +86,8 @@ pub async fn start(server: &Server, user: &User, request: RunRequest) -> Result<
 /// Runs an API client's request; returns at the head of the answer. If the client leaves, the run goes on and is
 /// charged what the provider bills.
 pub async fn start_call(server: &Server, who: Who, call: Call) -> Result<Answer> {
-    let standing = allowance::load(server, &who.account_id).await?;
+    let agent = who.agent.as_ref().map(|agent| &agent.agent_id);
+    let standing = allowance::load_for(server, &who.account_id, agent).await?;
     let plan = plan_call(server, (who, &standing), call)?;
     count_fallback(server, &plan).await?;
     let (head, answer) = oneshot::channel();
@@ -96,13 +101,24 @@ async fn count_fallback(server: &Server, plan: &Plan) -> Result<()> {
     provider_key::count_fallback(server, &plan.who.account_id, &plan.execution_id, fallback, plan.ceiling).await
 }
 
-/// The quote for an API client's request, without running it, and those of the other models that could.
-pub fn quote_call(server: &Server, body: &Bytes) -> std::result::Result<(Quote, Vec<Quote>), Denial> {
+/// The quote for an API client's request, within its agent's cap, without running it, and those of the other models that could.
+pub fn quote_call(
+    server: &Server,
+    agent: Option<&Runner>,
+    body: &Bytes,
+) -> std::result::Result<(Quote, Vec<Quote>), Denial> {
     let call = CallBody::read(body)?;
     let (catalogue, rates, now) = (server.catalogue.load(), server.rates.load(), server.clock.now());
     let draft = draft_of_call(&catalogue, &call)?;
     let history = History::default();
-    Ok((quote(&catalogue, &rates, now, &draft, &history)?, alternatives(&catalogue, &rates, now, &draft, &history)))
+    let cap = cap_of(agent, call.outline.choices);
+    let price = |draft: &Draft| quote(&catalogue, &rates, now, draft, &history);
+    let mut others = alternatives(&catalogue, &rates, now, &draft, &history);
+    if cap.is_some() {
+        let within = |other: Quote| Some(fit(cap, &Draft { model: other.model, ..draft.clone() }, price).ok()?.quote);
+        others = others.into_iter().filter_map(within).collect();
+    }
+    Ok((fit(cap, &draft, price)?.quote, others))
 }
 
 fn plan_run(
@@ -124,7 +140,7 @@ fn plan_run(
         max_output_tokens: None,
         writes_cache: false,
     };
-    let mut decided = decide(server, standing, &draft, history)?;
+    let mut decided = decide(server, standing, None, (&draft, history))?;
     decided.funding = decided.funding.at_most(request.shown_source);
     refuse_dearer(request.shown_ceiling, decided.quote.ceiling)?;
     let body = decided.provider.write_prompt(Prompt {
@@ -140,7 +156,8 @@ fn plan_run(
 fn plan_call(server: &Server, (who, standing): (Who, &Standing), call: Call) -> std::result::Result<Plan, Denial> {
     let body = CallBody::read(&call.body)?;
     let draft = draft_of_call(&server.catalogue.load(), &body)?;
-    let decided = decide(server, standing, &draft, &History::default())?;
+    let decided =
+        decide(server, standing, cap_of(who.agent.as_ref(), body.outline.choices), (&draft, &History::default()))?;
     let spoken = decided.provider.dialect();
     if spoken != call.dialect {
         return Err(Denial::invalid(
@@ -178,12 +195,13 @@ fn draft_of_call(catalogue: &Catalogue, call: &CallBody<'_>) -> std::result::Res
 fn decide(
     server: &Server,
     standing: &Standing,
-    draft: &Draft,
-    history: &History,
+    cap: Option<RunCap<'_>>,
+    (draft, history): (&Draft, &History),
 ) -> std::result::Result<Decided, Denial> {
     let (catalogue, rates, now) = (server.catalogue.load(), server.rates.load(), server.clock.now());
     let model = catalogue.model(&draft.model)?;
-    let quote = quote(&catalogue, &rates, now, draft, history)?;
+    let Fitted { quote, is_shortened } = fit(cap, draft, |draft| quote(&catalogue, &rates, now, draft, history))?;
+    let shortened_to = cap.map(|cap| cap.most).filter(|_| is_shortened);
     let own_key = standing.own_key(model)?;
     let fallback = standing.fallback(model, quote.ceiling)?;
     let provider = match &own_key {
@@ -195,7 +213,26 @@ fn decide(
     let upstream_name = model.upstream_name.as_str().to_owned();
     let funding = standing.funding(model);
     let has_secrets = standing.own_keys.has_any();
-    Ok(Decided { quote, prices: rate.prices.clone(), provider, upstream_name, funding, own_key, fallback, has_secrets })
+    let prices = rate.prices.clone();
+    Ok(Decided { quote, shortened_to, prices, provider, upstream_name, funding, own_key, fallback, has_secrets })
+}
+
+/// What the agent lets one run cost, that is to answer with so many choices.
+fn cap_of(agent: Option<&Runner>, choices: u64) -> Option<RunCap<'_>> {
+    let agent = agent?;
+    Some(RunCap { agent: &agent.name, most: agent.run_cap?, fewest_tokens: choices.max(1) })
+}
+
+/// The draft's quote, within the cap.
+fn fit(
+    cap: Option<RunCap<'_>>,
+    draft: &Draft,
+    price: impl Fn(&Draft) -> std::result::Result<Quote, Denial>,
+) -> std::result::Result<Fitted, Denial> {
+    match cap {
+        Some(cap) => cap.fit(draft, price),
+        None => Ok(Fitted { quote: price(draft)?, is_shortened: false }),
+    }
 }
 
 /// A run never costs more than what the person saw.
@@ -218,7 +255,7 @@ impl Decided {
         (execution_id, skill_id, input_text): (ExecutionId, Option<SkillId>, Option<String>),
         call: UpstreamCall,
     ) -> Plan {
-        let Decided { quote, prices, provider, funding, own_key, fallback, has_secrets, .. } = self;
+        let Decided { quote, shortened_to, prices, provider, funding, own_key, fallback, has_secrets, .. } = self;
         let started = Started {
             user_id: Some(who.user_id.clone()),
             api_key_id: who.api_key_id.clone(),
@@ -242,6 +279,7 @@ impl Decided {
             execution_id,
             started,
             ceiling: quote.ceiling,
+            shortened_to,
             funding,
             prices,
             input_tokens: quote.input_tokens,

@@ -19,7 +19,7 @@ pub async fn messages(State(server): State<Server>, headers: HeaderMap, body: Re
 pub async fn count_tokens(State(server): State<Server>, headers: HeaderMap, body: ReadBody) -> Response {
     let counted = async {
         caller(&server, &headers).await?;
-        Ok(quote_call(&server, &whole(&server, body)?)?)
+        Ok(quote_call(&server, None, &whole(&server, body)?)?)
     };
     match counted.await {
         Ok((quote, _)) => json_response(StatusCode::OK, &json!({ "input_tokens": quote.input_tokens })),

@@ -3,11 +3,11 @@
 
 use super::dialect::{error_response, json_response};
 use super::gateway::{ReadBody, caller, caller_as, whole};
-use crate::allowance::load_purses;
+use crate::allowance::{load_for, purses};
 use crate::error::Result;
 use crate::execution::quote_call;
 use crate::provider::Dialect;
-use crate::provider_key::load_own;
+use crate::provider_key::load_own_for;
 use crate::usage::{Filter, list_executions};
 use crate::{Server, entitlement, ledger};
 use axum::extract::{Query, State};
@@ -25,8 +25,9 @@ use serde_json::{Value, json};
 /// `GET /v1/models`: what can be run now, with its prices; both official clients read it.
 pub async fn models(State(server): State<Server>, headers: HeaderMap) -> Response {
     answer(&server, async {
-        let caller = caller(&server, &headers).await?;
-        let own = load_own(&server, &caller.account_id).await?;
+        let who = caller_as(&server, &headers).await?;
+        let agent = who.agent.as_ref().map(|agent| &agent.agent_id);
+        let own = load_own_for(&server, &who.account_id, agent).await?;
         let (catalogue, rates, now) = (server.catalogue.load(), server.rates.load(), server.clock.now());
         let mut data = Vec::new();
         for model in offered(&catalogue, &rates, now) {
@@ -62,10 +63,12 @@ pub async fn models(State(server): State<Server>, headers: HeaderMap) -> Respons
 pub async fn estimate(State(server): State<Server>, headers: HeaderMap, body: ReadBody) -> Response {
     answer(&server, async {
         let who = caller_as(&server, &headers).await?;
-        let (quote, alternatives) = quote_call(&server, &whole(&server, body)?)?;
+        let (quote, alternatives) = quote_call(&server, who.agent.as_ref(), &whole(&server, body)?)?;
         let mut estimate = quote_json(&quote);
         let catalogue = server.catalogue.load();
-        let purses = load_purses(&server, &who.account_id, &[catalogue.model(&quote.model)?]).await?;
+        let agent = who.agent.as_ref().map(|agent| &agent.agent_id);
+        let standing = load_for(&server, &who.account_id, agent).await?;
+        let purses = purses(&server, &standing, &[catalogue.model(&quote.model)?]).await?;
         // Who would pay now, or why nobody would.
         let paid = purses.first().map(|purse| choose(purse, quote.ceiling, server.clock.now()));
         estimate["source"] = json!(paid.as_ref().and_then(|paid| paid.as_ref().ok()));

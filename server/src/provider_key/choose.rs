@@ -1,26 +1,27 @@
 //! Owns: which of an account's keys a run is made with, and opening it.
 //! Does not own: the rule (`domain::key`), what a run taught about a key (`health`).
 
-use super::fallback::{MonthSpend, load_spend};
+use super::fallback::{Fallback, MonthSpend, load_spend};
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::vault::{KeyRow, OpenKey, Owner, Sealed};
 use crate::{Server, on_read, on_tx};
 use domain::catalogue::{Model, ModelClass};
 use domain::denial::Denial;
-use domain::id::{AccountId, ProviderKeyId};
-use domain::key::{Candidate, Choice, KeyRule, KeyState, choose};
+use domain::id::{AccountId, AgentId, ProviderKeyId};
+use domain::key::{Asked, Candidate, Choice, KeyRule, KeyState, RuleOf, Rules, choose};
 use domain::key_health::KeyHealth;
 use domain::money::Usd;
 use domain::provider::Provider;
 use domain::time::Timestamp;
 use secrecy::SecretString;
 
-/// The keys that an account may run with, and whose it wants used.
+/// The keys that an account may run with, and whose it wants used; of one of its agents, if they were loaded for that.
 #[derive(Clone, Debug, Default)]
 pub struct OwnKeys {
+    agent: Option<AgentId>,
     keys: Vec<(Provider, Candidate<ProviderKeyId>)>,
-    rules: Vec<(Provider, ModelClass, KeyRule)>,
+    rules: Vec<(Provider, ModelClass, RuleOf, KeyRule)>,
 }
 
 impl OwnKeys {
@@ -53,14 +54,29 @@ impl OwnKeys {
     /// Whose key a run of the model is made with: the run, its preview and the page of keys all ask here.
     pub fn choose(&self, model: &Model) -> Choice<ProviderKeyId> {
         let candidates = self.keys.iter().filter(|(provider, _)| *provider == model.provider);
-        let rule = self.rule(model.provider, model.class);
-        choose(rule, candidates.map(|(_, candidate)| candidate.clone()).collect(), &model.id)
+        let candidates = candidates.map(|(_, candidate)| candidate.clone()).collect();
+        let asked = Asked { model: &model.id, agent: self.agent.as_ref() };
+        choose(self.rules(model.provider, model.class), candidates, asked)
     }
 
-    /// What the account has decided for a provider's models of a class.
-    pub fn rule(&self, provider: Provider, class: ModelClass) -> Option<KeyRule> {
-        let found = self.rules.iter().find(|(of, class_of, _)| *of == provider && *class_of == class);
-        found.map(|(_, _, rule)| *rule)
+    /// What the account, and the agent, have decided for a provider's models of a class.
+    pub fn rules(&self, provider: Provider, class: ModelClass) -> Rules {
+        let of = |wanted: RuleOf| {
+            let is =
+                |rule: &&(Provider, ModelClass, RuleOf, KeyRule)| (rule.0, rule.1, rule.2) == (provider, class, wanted);
+            self.rules.iter().find(is).map(|rule| rule.3)
+        };
+        Rules { account: of(RuleOf::Account), agent: of(RuleOf::Agent) }
+    }
+
+    /// How a run is paid from here in place of the account's own key: up to which sum, by whose rule.
+    pub fn fallback(&self, model: &Model) -> Option<Fallback> {
+        let (of, rule) = self.rules(model.provider, model.class).in_force()?;
+        let agent = match of {
+            RuleOf::Account => None,
+            RuleOf::Agent => self.agent.clone(),
+        };
+        Some(Fallback { provider: model.provider, class: model.class, agent, cap: rule.cap? })
     }
 }
 
@@ -72,13 +88,28 @@ struct KeyLine {
     health: String,
     expires_at: Option<Timestamp>,
     allowed_models: Option<String>,
+    allowed_agents: Option<String>,
 }
 
-/// The account's keys that are switched on, in their order, and its rules.
+#[derive(sqlx::FromRow)]
+struct RuleLine {
+    provider: String,
+    model_class: String,
+    policy: String,
+    cap_nanos: Option<Usd>,
+    of_agent: i64,
+}
+
+/// The account's keys that are switched on, in their order, and its rules: for its runs that are no agent's.
 pub async fn load_own(server: &Server, account_id: &AccountId) -> Result<OwnKeys> {
+    load_own_for(server, account_id, None).await
+}
+
+/// [`load_own`] for the runs of an agent, with what it decides otherwise.
+pub async fn load_own_for(server: &Server, account_id: &AccountId, agent: Option<&AgentId>) -> Result<OwnKeys> {
     let keys: Vec<KeyLine> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select provider_key_id, provider, state, health, expires_at, allowed_models
+            "select provider_key_id, provider, state, health, expires_at, allowed_models, allowed_agents
              from   provider_key
              where  account_id = $1 and deleted_at is null and enabled = 1
              order  by position, provider_key_id",
@@ -87,13 +118,22 @@ pub async fn load_own(server: &Server, account_id: &AccountId) -> Result<OwnKeys
         .fetch_all(conn)
         .await
     })?;
-    let rules: Vec<(String, String, String, Option<Usd>)> = on_read!(&server.db, conn => {
-        sqlx::query_as("select provider, model_class, policy, cap_nanos from key_policy where account_id = $1")
-            .bind(account_id)
-            .fetch_all(conn)
-            .await
+    let rules: Vec<RuleLine> = on_read!(&server.db, conn => {
+        sqlx::query_as(
+            "select provider, model_class, policy, cap_nanos, cast(0 as bigint) as of_agent
+             from   key_policy
+             where  account_id = $1
+             union  all
+             select provider, model_class, policy, cap_nanos, cast(1 as bigint)
+             from   agent_key_policy
+             where  account_id = $1 and agent_id = $2",
+        )
+        .bind(account_id)
+        .bind(agent)
+        .fetch_all(conn)
+        .await
     })?;
-    let has_caps = rules.iter().any(|(_, _, _, cap)| cap.is_some());
+    let has_caps = rules.iter().any(|line| line.cap_nanos.is_some());
     let spend = if has_caps { load_spend(server, account_id).await? } else { MonthSpend::default() };
     let now = server.clock.now();
     let keys = keys.into_iter().map(|line| {
@@ -103,14 +143,17 @@ pub async fn load_own(server: &Server, account_id: &AccountId) -> Result<OwnKeys
             state: line.state.parse()?,
             health: if is_over { KeyHealth::Expired } else { line.health.parse()? },
             allowed_models: line.allowed_models.map(|json| serde_json::from_str(&json)).transpose()?,
+            allowed_agents: line.allowed_agents.map(|json| serde_json::from_str(&json)).transpose()?,
         };
         Ok((line.provider.parse()?, candidate))
     });
-    let rules = rules.into_iter().map(|(provider, class, policy, cap)| {
-        let (provider, class) = (provider.parse()?, class.parse()?);
-        Ok((provider, class, KeyRule { policy: policy.parse()?, cap, spent: spend.of(provider, class) }))
+    let rules = rules.into_iter().map(|line| {
+        let (provider, class) = (line.provider.parse()?, line.model_class.parse()?);
+        let (of, whose) = if line.of_agent == 0 { (RuleOf::Account, None) } else { (RuleOf::Agent, agent) };
+        let spent = spend.of(provider, class, whose);
+        Ok((provider, class, of, KeyRule { policy: line.policy.parse()?, cap: line.cap_nanos, spent }))
     });
-    Ok(OwnKeys { keys: keys.collect::<Result<_>>()?, rules: rules.collect::<Result<_>>()? })
+    Ok(OwnKeys { agent: agent.cloned(), keys: keys.collect::<Result<_>>()?, rules: rules.collect::<Result<_>>()? })
 }
 
 /// Whether the account has any key that works, which the price for own keys asks for.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::{Server, on_read, on_tx};
 use domain::catalogue::ModelClass;
 use domain::denial::Denial;
-use domain::id::{AccountId, ExecutionId};
+use domain::id::{AccountId, AgentId, ExecutionId};
 use domain::key::KeyPolicy;
 use domain::money::Usd;
 use domain::period::Period;
@@ -26,28 +26,34 @@ const LARGEST_CAP_DOLLARS: i64 = 100_000;
 pub struct Fallback {
     pub provider: Provider,
     pub class: ModelClass,
+    /// The agent whose own rule it is, and whose cap it counts against; `None` where it is the account's.
+    pub agent: Option<AgentId>,
     pub cap: Usd,
 }
 
 /// What such runs have cost this month.
 #[derive(Clone, Debug, Default)]
-pub struct MonthSpend(Vec<(Provider, ModelClass, Usd)>);
+pub struct MonthSpend(Vec<(Provider, ModelClass, Option<AgentId>, Usd)>);
 
 impl MonthSpend {
-    fn read(rows: Vec<(String, String, Usd)>) -> Result<MonthSpend> {
-        let rows = rows.into_iter().map(|(provider, class, spent)| Ok((provider.parse()?, class.parse()?, spent)));
+    fn read(rows: Vec<(String, String, Option<AgentId>, Usd)>) -> Result<MonthSpend> {
+        let rows = rows
+            .into_iter()
+            .map(|(provider, class, agent, spent)| Ok((provider.parse()?, class.parse()?, agent, spent)));
         Ok(MonthSpend(rows.collect::<Result<_>>()?))
     }
 
-    pub fn of(&self, provider: Provider, class: ModelClass) -> Usd {
-        let found = self.0.iter().find(|(of, class_of, _)| *of == provider && *class_of == class);
-        found.map_or(Usd::ZERO, |(_, _, spent)| *spent)
+    /// What was paid by the rule of the account, or of its agent.
+    pub fn of(&self, provider: Provider, class: ModelClass, agent: Option<&AgentId>) -> Usd {
+        let mut rows = self.0.iter();
+        let found = rows.find(|row| (row.0, row.1, row.2.as_ref()) == (provider, class, agent));
+        found.map_or(Usd::ZERO, |row| row.3)
     }
 }
 
-/// What the month's runs cost, or can still cost, by provider and class, but for one run.
+/// What the month's runs cost, or can still cost, by provider, class and whose rule it was, but for one run.
 const SPEND: &str = "
-    select    f.provider, f.model_class,
+    select    f.provider, f.model_class, f.agent_id,
               cast(sum(case when e.execution_id is not null then e.cost_nanos
                             when h.state = 'open' then f.ceiling_nanos
                             when h.execution_id is null and f.created_at > $3 then f.ceiling_nanos
@@ -56,9 +62,9 @@ const SPEND: &str = "
     left join execution e on e.execution_id = f.execution_id
     left join hold h on h.execution_id = f.execution_id
     where     f.account_id = $1 and f.created_at >= $2 and f.execution_id <> $4
-    group     by f.provider, f.model_class";
+    group     by f.provider, f.model_class, f.agent_id";
 
-/// Their sums, by provider and class.
+/// Their sums, by provider, class and whose rule it was.
 pub async fn load_spend(server: &Server, account_id: &AccountId) -> Result<MonthSpend> {
     let now = server.clock.now();
     let rows = on_read!(&server.db, conn => {
@@ -93,7 +99,7 @@ pub async fn count(
             .fetch_all(conn)
             .await
     })?;
-    let spent = MonthSpend::read(rows)?.of(fallback.provider, fallback.class);
+    let spent = MonthSpend::read(rows)?.of(fallback.provider, fallback.class, fallback.agent.as_ref());
     let left = fallback.cap.saturating_sub(spent);
     if ceiling > left {
         let provider = fallback.provider.name().to_owned();
@@ -101,8 +107,8 @@ pub async fn count(
     }
     on_tx!(&mut tx, conn => {
         sqlx::query(
-            "insert into key_fallback (execution_id, account_id, provider, model_class, ceiling_nanos, created_at)
-             values ($1, $2, $3, $4, $5, $6)
+            "insert into key_fallback (execution_id, account_id, provider, model_class, ceiling_nanos, created_at, agent_id)
+             values ($1, $2, $3, $4, $5, $6, $7)
              on conflict (execution_id) do nothing",
         )
         .bind(execution_id)
@@ -111,6 +117,7 @@ pub async fn count(
         .bind(fallback.class.as_str())
         .bind(ceiling)
         .bind(now)
+        .bind(&fallback.agent)
         .execute(conn)
         .await
         .map(drop)
@@ -127,14 +134,7 @@ pub async fn set_policy(
     policy: Option<KeyPolicy>,
     cap: &str,
 ) -> Result<()> {
-    user.require(Permission::ManageKeys)?;
-    let cap = match policy {
-        Some(KeyPolicy::OwnThenPlatform) => {
-            user.require(Permission::ManageBilling)?;
-            Some(read_cap(cap)?)
-        }
-        Some(KeyPolicy::Own | KeyPolicy::Platform) | None => None,
-    };
+    let cap = consented(user, policy, cap)?;
     let now = server.clock.now();
     let mut tx = server.db.begin().await?;
     match policy {
@@ -170,6 +170,18 @@ pub async fn set_policy(
     tx.commit().await?;
     tracing::info!(user_id = %user.user_id, %provider, %class, policy = policy.map_or("none", KeyPolicy::as_str), "key policy");
     Ok(())
+}
+
+/// The cap that goes with a policy, if whoever decides it may: falling back on ours needs one, and somebody who may buy.
+pub(super) fn consented(user: &User, policy: Option<KeyPolicy>, cap: &str) -> std::result::Result<Option<Usd>, Denial> {
+    user.require(Permission::ManageKeys)?;
+    match policy {
+        Some(KeyPolicy::OwnThenPlatform) => {
+            user.require(Permission::ManageBilling)?;
+            read_cap(cap).map(Some)
+        }
+        Some(KeyPolicy::Own | KeyPolicy::Platform) | None => Ok(None),
+    }
 }
 
 fn read_cap(text: &str) -> std::result::Result<Usd, Denial> {

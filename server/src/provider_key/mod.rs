@@ -2,6 +2,7 @@
 //! Does not own: the cipher (`vault`), the provider's answer (`check`), who pays (`domain::key`).
 //! Invariant: a key is checked before it is stored, outside any transaction; a secret leaves only as an `OpenKey`.
 
+mod agent_policy;
 mod check;
 mod choose;
 mod connect;
@@ -10,9 +11,10 @@ pub(crate) mod guard;
 mod health;
 mod rotate;
 
+pub use agent_policy::set_agent_policy;
 pub use check::{Checked, check_key, judge};
 pub(crate) use choose::has_usable_key_in;
-pub use choose::{Opened, OwnKeys, has_usable_key, load_own, open, open_all};
+pub use choose::{Opened, OwnKeys, has_usable_key, load_own, load_own_for, open, open_all};
 pub use connect::{
     Connected, NotConnected, Returned, begin as begin_connection, finish as finish_connection,
     forget_old as forget_old_connections,
@@ -25,9 +27,9 @@ pub use rotate::{Rotated, count_old, rotate};
 use crate::account::{Permission, User};
 use crate::error::Result;
 use crate::vault::{KeyRow, Owner, Sealed};
-use crate::{Server, on_read, on_tx, subscription};
+use crate::{Server, agent, on_read, on_tx, subscription};
 use domain::denial::Denial;
-use domain::id::{AccountId, ModelId, ProviderKeyId};
+use domain::id::{AccountId, AgentId, ModelId, ProviderKeyId};
 use domain::key::{self, KeyState};
 use domain::key_health::{KeyHealth, Record};
 use domain::provider::Provider;
@@ -47,6 +49,8 @@ pub struct KeySummary {
     pub hint: String,
     pub base_url: Option<String>,
     pub allowed_models: Option<Vec<ModelId>>,
+    /// The agents whose runs it is for, deleted ones too; `None` for every run.
+    pub allowed_agents: Option<Vec<AgentId>>,
     pub is_enabled: bool,
     pub state: KeyState,
     /// What the provider said about it, in our words: why it does not work, or what is left.
@@ -79,6 +83,7 @@ struct Row {
     hint: String,
     base_url: Option<String>,
     allowed_models: Option<String>,
+    allowed_agents: Option<String>,
     enabled: i64,
     state: String,
     problem: Option<String>,
@@ -93,7 +98,7 @@ struct Row {
 pub async fn list(server: &Server, account_id: &AccountId) -> Result<Vec<KeySummary>> {
     let rows: Vec<Row> = on_read!(&server.db, conn => {
         sqlx::query_as(
-            "select provider_key_id, provider, label, hint, base_url, allowed_models, enabled, state, problem,
+            "select provider_key_id, provider, label, hint, base_url, allowed_models, allowed_agents, enabled, state, problem,
                     checked_at, last_used_at, expires_at, health, health_since
              from   provider_key
              where  account_id = $1 and deleted_at is null
@@ -109,6 +114,7 @@ pub async fn list(server: &Server, account_id: &AccountId) -> Result<Vec<KeySumm
             Ok(KeySummary {
                 provider: row.provider.parse()?,
                 allowed_models: row.allowed_models.map(|json| serde_json::from_str(&json)).transpose()?,
+                allowed_agents: row.allowed_agents.map(|json| serde_json::from_str(&json)).transpose()?,
                 state: row.state.parse()?,
                 health: row.health.parse()?,
                 health_since: row.health_since,
@@ -267,6 +273,8 @@ pub struct Change<'a> {
     pub label: &'a str,
     /// Empty for every model.
     pub allowed_models: Vec<ModelId>,
+    /// Empty for every run.
+    pub allowed_agents: Vec<AgentId>,
     pub is_enabled: bool,
     pub is_first: bool,
     /// From then on nothing is run with it; `None` for no end.
@@ -284,11 +292,12 @@ pub async fn change(server: &Server, user: &User, id: &ProviderKeyId, change: Ch
         (!change.allowed_models.is_empty()).then(|| serde_json::to_string(&change.allowed_models)).transpose()?;
     let known = list(server, &user.account_id).await?.into_iter().find(|key| key.id == *id).ok_or_else(not_found)?;
     let label = checked_label(change.label, known.provider)?;
+    let agents = checked_agents(server, user, &known, &change.allowed_agents).await?;
     let mut tx = server.db.begin().await?;
     let changed = on_tx!(&mut tx, conn => {
         sqlx::query(
             "update provider_key
-             set    label = $1, allowed_models = $2, enabled = $3, expires_at = $7,
+             set    label = $1, allowed_models = $2, enabled = $3, expires_at = $7, allowed_agents = $9,
                     health = case when health = 'expired' and coalesce($7, $8 + 1) > $8 then 'healthy' else health end,
                     probe_at = case when expires_at is null and $7 is null then probe_at else $8 end,
                     position = case when $4 = 1
@@ -304,6 +313,7 @@ pub async fn change(server: &Server, user: &User, id: &ProviderKeyId, change: Ch
         .bind(&user.account_id)
         .bind(change.expires_at)
         .bind(server.clock.now())
+        .bind(&agents)
         .execute(conn)
         .await
         .map(|done| done.rows_affected())
@@ -313,6 +323,26 @@ pub async fn change(server: &Server, user: &User, id: &ProviderKeyId, change: Ch
     }
     subscription::follow_keys(&mut tx, server, &user.account_id).await?;
     tx.commit().await
+}
+
+/// The agents that a key is for, as they are stored; nothing for every run. An agent that was deleted stays where it was
+/// chosen, so that a key of its alone does not become everybody's. Denial: `NotFound`.
+async fn checked_agents(
+    server: &Server,
+    user: &User,
+    known: &KeySummary,
+    chosen: &[AgentId],
+) -> Result<Option<String>> {
+    if chosen.is_empty() {
+        return Ok(None);
+    }
+    let agents = agent::list(server, &user.account_id).await?;
+    let before = known.allowed_agents.as_deref().unwrap_or_default();
+    let is_known = |id: &AgentId| agents.iter().any(|agent| agent.agent_id == *id) || before.contains(id);
+    if !chosen.iter().all(is_known) {
+        return Err(Denial::NotFound { what: "agent".to_owned() }.into());
+    }
+    Ok(Some(serde_json::to_string(chosen)?))
 }
 
 /// Puts the account's keys into this order; those that are not named stay behind, in their order.

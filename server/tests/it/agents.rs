@@ -172,8 +172,9 @@ async fn a_run_is_the_agents_whose_key_it_is_or_whom_it_names() {
         let its_key = secret.expose_secret().to_owned();
         assert_eq!(made.agent_name.as_deref(), Some("Support triage"));
         let listed = api_key::list(server, &it.account_id).await.unwrap();
-        let whose: Vec<_> = listed.iter().map(|key| (key.name.as_str(), key.agent_id.as_ref())).collect();
-        assert_eq!(whose, [("of support", Some(&support)), ("it", None)]);
+        let mut whose: Vec<_> = listed.iter().map(|key| (key.name.as_str(), key.agent_id.as_ref())).collect();
+        whose.sort();
+        assert_eq!(whose, [("it", None), ("of support", Some(&support))]);
 
         for (key, named, expected) in [
             (&it.key, None, None),

@@ -39,7 +39,14 @@ impl Shop {
     }
 
     async fn switch(&self, key: &ProviderKeyId, is_enabled: bool) {
-        let change = Change { label: "", allowed_models: Vec::new(), is_enabled, is_first: false, expires_at: None };
+        let change = Change {
+            label: "",
+            allowed_models: Vec::new(),
+            allowed_agents: Vec::new(),
+            is_enabled,
+            is_first: false,
+            expires_at: None,
+        };
         provider_key::change(&self.server, &self.buyer, key, change).await.unwrap();
     }
 

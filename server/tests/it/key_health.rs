@@ -86,8 +86,14 @@ async fn a_key_ends_on_its_day_is_announced_before_and_returns_with_a_later_one(
         let id = add(&it, "gsk_good_0123456789abcdef").await;
         let until = async |days: i64| {
             let expires_at = Some(world.clock.now().plus_seconds(days * 86_400));
-            let change =
-                Change { label: "Work", allowed_models: Vec::new(), is_enabled: true, is_first: false, expires_at };
+            let change = Change {
+                label: "Work",
+                allowed_models: Vec::new(),
+                allowed_agents: Vec::new(),
+                is_enabled: true,
+                is_first: false,
+                expires_at,
+            };
             provider_key::change(&it.server, &it.user, &id, change).await.unwrap();
         };
         until(5).await;

@@ -11,6 +11,7 @@ mod site;
 mod support;
 
 mod advice;
+mod agent_rules;
 mod agents;
 mod alert;
 mod api_keys;

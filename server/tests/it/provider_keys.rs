@@ -159,8 +159,14 @@ async fn a_key_is_saved_sealed_listed_by_its_hint_and_erased() {
             (saved.id.clone(), "gsk_…WxYz", KeyState::ValidRestricted)
         );
 
-        let off =
-            Change { label: "Spare", allowed_models: Vec::new(), is_enabled: false, is_first: true, expires_at: None };
+        let off = Change {
+            label: "Spare",
+            allowed_models: Vec::new(),
+            allowed_agents: Vec::new(),
+            is_enabled: false,
+            is_first: true,
+            expires_at: None,
+        };
         provider_key::change(&server, &user, &saved.id, off).await.unwrap();
         assert!(!has_usable_key(&server, &user.account_id).await.unwrap());
         assert!(!opens(&server, &user, Provider::Groq, &saved.id).await, "switched off");

@@ -250,8 +250,14 @@ async fn the_trial_with_an_own_key_needs_one_and_gives_the_plans_limits() {
         };
         let key = provider_key::save(server, &sam, new).await.unwrap();
         let switch = async |is_enabled: bool| {
-            let change =
-                Change { label: "mine", allowed_models: Vec::new(), is_enabled, is_first: false, expires_at: None };
+            let change = Change {
+                label: "mine",
+                allowed_models: Vec::new(),
+                allowed_agents: Vec::new(),
+                is_enabled,
+                is_first: false,
+                expires_at: None,
+            };
             provider_key::change(server, &sam, &key.id, change).await.unwrap();
         };
         switch(false).await;

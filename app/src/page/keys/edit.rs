@@ -1,5 +1,6 @@
 //! What may be done with a key: it is changed, replaced or deleted, and its deletion says what it means for runs.
 
+use super::agents;
 use super::policy::choice_words;
 use super::row::Look;
 use crate::post::ForAccount;
@@ -57,6 +58,7 @@ impl Look<'_> {
                                 </fieldset>
                             }
                         })}
+                    {agents::field(key, self.agents)}
                     <label class="flex items-center gap-2">
                         <input type="checkbox" name="enabled" value="yes" checked=is_enabled />
                         "Use it"
@@ -109,6 +111,9 @@ impl Look<'_> {
                 format!("{} runs with it now; then it will use {then}.", model.name)
             })
             .collect();
+        if key.allowed_agents.is_some() {
+            lines.push("Its agents' runs will use another key that is for them, or what your rules say.".to_owned());
+        }
         if self.own.has_usable() && !without.has_usable() {
             lines.push("It is your last key that works: a plan at the own-key price needs one.".to_owned());
         }

@@ -1,6 +1,7 @@
 //! The users' own keys of providers: what is known of each, adding one, and changing, replacing or deleting it.
 //! A key is typed once and never shown again; a form that was refused comes back without it.
 
+mod agents;
 mod connect;
 mod edit;
 mod entry;
@@ -25,7 +26,7 @@ use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 use policy::Policies;
 use row::Look;
-use server::{provider_key, subscription};
+use server::{agent, provider_key, subscription};
 
 #[component]
 pub fn KeysPage() -> impl IntoView {
@@ -36,6 +37,9 @@ pub fn KeysPage() -> impl IntoView {
         let keys = provider_key::list(&server, &user.account_id).await?;
         let catalogue = server.catalogue.load_full();
         let own = provider_key::load_own(&server, &user.account_id).await?;
+        let agents = agent::list(&server, &user.account_id).await?;
+        let of = query.get("agent").and_then(|id| agents.iter().find(|agent| agent.agent_id.as_str() == id));
+        let in_force = provider_key::load_own_for(&server, &user.account_id, of.map(|agent| &agent.agent_id)).await?;
         let days = provider_key::list_days(&server, &user.account_id).await?;
         let missing = subscription::load_missing_key(&server, &user.account_id).await?;
         let missing = missing_key_notice(missing, &user.time_zone, ("See your plan", "/plan"));
@@ -49,6 +53,7 @@ pub fn KeysPage() -> impl IntoView {
             catalogue: &catalogue,
             keys: &keys,
             own: &own,
+            agents: &agents,
             days: &days,
             manages,
             zone: &user.time_zone,
@@ -56,8 +61,16 @@ pub fn KeysPage() -> impl IntoView {
         };
         let rows = Provider::ALL.iter().map(|&provider| look.provider_row(provider)).collect_view();
         let sent = refused.of("policy");
-        let policies =
-            Policies { server: &server, catalogue: &catalogue, own: &own, keys: &keys, manages, refused: sent };
+        let policies = Policies {
+            server: &server,
+            catalogue: &catalogue,
+            own: &in_force,
+            keys: &keys,
+            manages,
+            agents: &agents,
+            agent: of,
+            refused: sent,
+        };
         let policy = policies.section();
         Ok(view! {
             <div class="grid grid-cols-1 gap-10">

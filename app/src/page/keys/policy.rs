@@ -6,14 +6,15 @@ use crate::ui::money::{Digits, text};
 use crate::ui::table::Table;
 use domain::catalogue::{Catalogue, Model, ModelClass};
 use domain::denial::Denial;
-use domain::id::ProviderKeyId;
-use domain::key::{Choice, KeyPolicy, KeyRule};
+use domain::id::{AgentId, ProviderKeyId};
+use domain::key::{Choice, KeyPolicy, KeyRule, Rules};
 use domain::money::Usd;
 use domain::provider::Provider;
 use leptos::prelude::*;
 use server::Server;
+use server::agent::Agent;
 use server::error::Result;
-use server::provider_key::{KeySummary, OwnKeys, load_own, set_policy};
+use server::provider_key::{KeySummary, OwnKeys, load_own_for, set_agent_policy, set_policy};
 
 /// What the rules are about, and what they would do now.
 pub struct Policies<'a> {
@@ -22,6 +23,9 @@ pub struct Policies<'a> {
     pub own: &'a OwnKeys,
     pub keys: &'a [KeySummary],
     pub manages: bool,
+    /// The account's agents, and the one whose rules are shown; `None` for the account's own.
+    pub agents: &'a [Agent],
+    pub agent: Option<&'a Agent>,
     /// The form as it was sent, if it was refused.
     pub refused: Refused,
 }
@@ -33,6 +37,8 @@ impl Policies<'_> {
         let heads =
             ModelClass::ALL.iter().map(|class| view! { <th scope="col">{class_name(*class)}</th> }).collect_view();
         let manages = self.manages;
+        let agent_id = self.agent.map(|agent| agent.agent_id.to_string());
+        let address = self.agent.map_or_else(|| "/keys".to_owned(), |agent| of_agent(&agent.agent_id));
         view! {
             <section class="grid grid-cols-1 gap-4" aria-labelledby="policy">
                 <div class="grid gap-1">
@@ -44,9 +50,11 @@ impl Policies<'_> {
                         "when no key of yours works takes credit or your plan's runs, up to the sum that you write here, each month."
                     </p>
                 </div>
-                <form class="grid grid-cols-1 gap-4" method="post" action="/keys">
+                {self.chooser()}
+                <form class="grid grid-cols-1 gap-4" method="post" action=address>
                     <ForAccount />
                     <input type="hidden" name="do" value="policy" />
+                    {agent_id.map(|id| view! { <input type="hidden" name="agent_id" value=id /> })}
                     <Table caption="Whose key pays, by provider and class of model">
                         <thead>
                             <tr>
@@ -61,6 +69,46 @@ impl Policies<'_> {
             </section>
         }
         .into_any()
+    }
+
+    /// Whose rules are shown, where there are agents.
+    fn chooser(&self) -> Option<AnyView> {
+        if self.agents.is_empty() {
+            return None;
+        }
+        let chosen = self.agent.map(|agent| &agent.agent_id);
+        let options = self
+            .agents
+            .iter()
+            .map(|agent| {
+                view! {
+                    <option value=agent.agent_id.to_string() selected=chosen == Some(&agent.agent_id)>
+                        {agent.name.clone()}
+                    </option>
+                }
+            })
+            .collect_view();
+        Some(
+            view! {
+                <form class="flex flex-wrap items-end gap-3" method="get" action="/keys#policy">
+                    <div class="field w-full max-w-80">
+                        <label for="rules-of">"Rules of"</label>
+                        <select class="input" id="rules-of" name="agent">
+                            <option value="">"The whole account"</option>
+                            {options}
+                        </select>
+                    </div>
+                    <button class="button">"Show its rules"</button>
+                </form>
+            }
+            .into_any(),
+        )
+    }
+
+    /// The rule that is shown: the agent's own, or the account's.
+    fn rule(&self, provider: Provider, class: ModelClass) -> Option<KeyRule> {
+        let Rules { account, agent } = self.own.rules(provider, class);
+        if self.agent.is_some() { agent } else { account }
     }
 
     fn row(&self, provider: Provider) -> Option<AnyView> {
@@ -85,7 +133,7 @@ impl Policies<'_> {
         if models.is_empty() {
             return view! { <td class="text-ink-muted">"No model"</td> }.into_any();
         }
-        let rule = self.own.rule(provider, class);
+        let rule = self.rule(provider, class);
         let lines = models
             .iter()
             .map(|model| {
@@ -114,14 +162,14 @@ impl Policies<'_> {
         };
         let about = format!("{}, {}", provider.name(), class_name(class));
         if !self.manages {
-            return view! { <p>{policy_words(chosen)}</p> }.into_any();
+            return view! { <p>{self.words_of(chosen)}</p> }.into_any();
         }
         let options = [None, Some(KeyPolicy::Own), Some(KeyPolicy::Platform), Some(KeyPolicy::OwnThenPlatform)]
             .into_iter()
             .map(|policy| {
                 view! {
                     <option value=policy.map_or("none", KeyPolicy::as_str) selected=policy == chosen>
-                        {policy_words(policy)}
+                        {self.words_of(policy)}
                     </option>
                 }
             })
@@ -146,6 +194,14 @@ impl Policies<'_> {
             </label>
         }
         .into_any()
+    }
+
+    /// A choice as it is written: without a rule of its own an agent does as its account.
+    fn words_of(&self, policy: Option<KeyPolicy>) -> &'static str {
+        match (policy, self.agent) {
+            (None, Some(_)) => "As the account",
+            (policy, _) => policy_words(policy),
+        }
     }
 
     /// What the next run of the model would use.
@@ -198,10 +254,16 @@ fn name_of(provider: Provider, class: ModelClass) -> String {
     format!("{}-{}", provider.as_str(), class.as_str())
 }
 
-/// Saves the rules that differ from those in force.
-pub async fn save(post: &Post) -> Result<()> {
+/// The page with an agent's rules.
+pub fn of_agent(agent_id: &AgentId) -> String {
+    format!("/keys?agent={agent_id}")
+}
+
+/// Saves the rules that differ from those in force, of the account or of one agent; where to go then.
+pub async fn save(post: &Post) -> Result<String> {
     let (server, user) = (&post.server, post.user()?);
-    let own = load_own(server, &user.account_id).await?;
+    let agent_id = Some(post.text("agent_id")).filter(|id| !id.is_empty()).map(AgentId::new);
+    let own = load_own_for(server, &user.account_id, agent_id.as_ref()).await?;
     for &provider in Provider::ALL {
         for &class in ModelClass::ALL {
             let name = name_of(provider, class);
@@ -214,14 +276,22 @@ pub async fn save(post: &Post) -> Result<()> {
                 }
             };
             let cap = post.text(&format!("cap-{name}")).to_owned();
-            let rule = own.rule(provider, class);
+            let rules = own.rules(provider, class);
+            let rule = if agent_id.is_some() { rules.agent } else { rules.account };
             let is_same = rule.map(|rule| rule.policy) == policy
                 && (policy != Some(KeyPolicy::OwnThenPlatform)
                     || Usd::parse_dollars(cap.trim()) == rule.and_then(|rule| rule.cap));
-            if !is_same {
-                set_policy(server, user, (provider, class), policy, &cap).await?;
+            match (&agent_id, is_same) {
+                (_, true) => {}
+                (None, false) => set_policy(server, user, (provider, class), policy, &cap).await?,
+                (Some(agent_id), false) => {
+                    set_agent_policy(server, user, agent_id, (provider, class), (policy, &cap)).await?;
+                }
             }
         }
     }
-    Ok(())
+    Ok(match agent_id {
+        Some(agent_id) => format!("{}&done=policy", of_agent(&agent_id)),
+        None => "/keys?done=policy".to_owned(),
+    })
 }

@@ -1,6 +1,6 @@
 //! What is known of each provider's keys: how each stands, when it was used, and where it is in the order.
 
-use super::health;
+use super::{agents, health};
 use crate::post::ForAccount;
 use crate::ui::when::When;
 use domain::catalogue::Catalogue;
@@ -10,6 +10,7 @@ use domain::provider::Provider;
 use domain::time::Timestamp;
 use leptos::prelude::*;
 use server::Server;
+use server::agent::Agent;
 use server::provider_key::{KeyDay, KeySummary, OwnKeys};
 
 /// What the rows of keys are made of.
@@ -18,6 +19,7 @@ pub struct Look<'a> {
     pub catalogue: &'a Catalogue,
     pub keys: &'a [KeySummary],
     pub own: &'a OwnKeys,
+    pub agents: &'a [Agent],
     pub days: &'a [KeyDay],
     pub manages: bool,
     pub zone: &'a str,
@@ -77,6 +79,7 @@ impl Look<'_> {
                         {last_used.map(|at| view! { " · last used " <When at=at zone=zone /> })}
                         {spend.map(|spend| format!(" · {spend}"))}
                     </p>
+                    {agents::line(key, self.agents).map(|line| view! { <p class="text-13 text-ink-muted">{line}</p> })}
                     {expires.map(|expires| view! { <p class="text-13 text-ink-muted">{expires}</p> })}
                     {health::line(&key.id, self.days, self.now)}
                 </div>

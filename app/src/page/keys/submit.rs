@@ -4,7 +4,7 @@ use super::policy;
 use crate::post::Post;
 use axum::response::Response;
 use domain::denial::Denial;
-use domain::id::{ModelId, ProviderKeyId};
+use domain::id::{AgentId, ModelId, ProviderKeyId};
 use domain::key;
 use domain::provider::Provider;
 use domain::time::Timestamp;
@@ -48,6 +48,7 @@ async fn change(post: &Post) -> Result<String> {
             let change = Change {
                 label: post.text("label"),
                 allowed_models: post.texts("model").map(ModelId::new).collect(),
+                allowed_agents: post.texts("agent").map(AgentId::new).collect(),
                 is_enabled: post.text("enabled") == "yes",
                 is_first: false,
                 expires_at: end_of(post.text("expires"))?,
@@ -63,7 +64,7 @@ async fn change(post: &Post) -> Result<String> {
             };
             provider_key::reorder(server, user, &moved(&keys, &id, to)).await.map(|()| "moved")
         }
-        "policy" => policy::save(post).await.map(|()| "policy"),
+        "policy" => return policy::save(post).await,
         "delete" => provider_key::delete(server, user, &id).await.map(|()| "deleted"),
         other => return Err(Denial::invalid("do", format!("`{other}` is no form of this page"), "Reload it.").into()),
     }?;
