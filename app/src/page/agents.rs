@@ -155,7 +155,7 @@ fn row(agent: &Agent, manages: bool, zone: &str, refused: &Refused) -> AnyView {
         None => view! { "Nothing ran yet" }.into_any(),
     };
     view! {
-        <li class="person-row" aria-label=name.clone()>
+        <li class="person-row items-start" aria-label=name.clone()>
             <div class="grid min-w-0 gap-1">
                 <p class="clip font-medium" title=name.clone()>
                     {name.clone()}
@@ -209,7 +209,7 @@ fn more(agent: &Agent, refused: &Refused) -> AnyView {
     let depends = depends(agent).into_iter().map(|line| view! { <li>{line}</li> }).collect_view();
     let delete_id = id.clone();
     view! {
-        <details class="w-full sm:w-80" open=is_open>
+        <details class="open:w-full sm:open:w-80" open=is_open>
             <summary class="button w-fit" aria-label=format!("Change {}", agent.name)>
                 "Change"
             </summary>

@@ -85,6 +85,7 @@ impl NotConnected {
 }
 
 /// What came of a connection.
+#[allow(clippy::large_enum_variant)] // Made once for a connection.
 pub enum Connected {
     /// The key is stored, as after pasting it.
     Saved(super::KeySummary),
