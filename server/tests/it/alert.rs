@@ -255,7 +255,7 @@ async fn an_api_key_and_a_member_have_budgets_of_their_own() {
             (Scope::Member, UserId::new("nobody").as_str()),
         ] {
             let refused = alert::set_budget(server, &sam, scope, id, "5").await.unwrap_err();
-            assert_eq!(refused.denial().map(|denial| denial.code()), Some("not_found"), "{scope}");
+            assert_eq!(refused.denial().map(domain::denial::Denial::code), Some("not_found"), "{scope}");
         }
     })
     .await;
