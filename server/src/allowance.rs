@@ -24,7 +24,10 @@ use domain::time::Timestamp;
 use moka::sync::Cache;
 use std::time::Duration;
 
+/// How many accounts are remembered.
 const MOST_REMEMBERED: u64 = 10_000;
+/// For what other nodes change; what is changed here is read again at once.
+const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// What an account has to pay for runs with.
 #[derive(Clone, Debug)]
@@ -51,13 +54,20 @@ pub struct Running {
 }
 
 /// What was read of accounts a moment ago, so that not every call of a busy agent reads it again.
-pub struct Remembered(Cache<AccountId, (u64, Row)>);
+pub struct Remembered(Cache<AccountId, Seen>);
+
+#[derive(Clone)]
+struct Seen {
+    row: Row,
+    /// [`db::changes`] before it was read.
+    changes: u64,
+    /// By the clock that never goes back.
+    until: Duration,
+}
 
 impl Default for Remembered {
     fn default() -> Remembered {
-        let builder = Cache::builder().max_capacity(MOST_REMEMBERED);
-        // Only for what other nodes change; what is changed here is read again at once.
-        Remembered(builder.time_to_live(Duration::from_secs(1)).build())
+        Remembered(Cache::new(MOST_REMEMBERED))
     }
 }
 
@@ -109,15 +119,17 @@ pub async fn load_for(server: &Server, account_id: &AccountId, agent: Option<&Ag
 }
 
 async fn recall_row(server: &Server, account_id: &AccountId) -> Result<Option<Row>> {
-    let changes = db::changes();
-    if let Some((known_at, row)) = server.standings.0.get(account_id)
-        && known_at == changes
+    let (changes, now) = (db::changes(), server.clock.monotonic());
+    if let Some(seen) = server.standings.0.get(account_id)
+        && seen.changes == changes
+        && now < seen.until
     {
-        return Ok(Some(row));
+        return Ok(Some(seen.row));
     }
     let row = load_row(server, account_id).await?;
     if let Some(row) = &row {
-        server.standings.0.insert(account_id.clone(), (changes, row.clone()));
+        let seen = Seen { row: row.clone(), changes, until: now + REMEMBERED };
+        server.standings.0.insert(account_id.clone(), seen);
     }
     Ok(row)
 }

@@ -7,7 +7,7 @@
 use crate::error::Result;
 use crate::{Server, on_read, on_tx};
 use domain::denial::Denial;
-use domain::id::{AccountId, ExecutionId};
+use domain::id::{AccountId, AgentId, ExecutionId};
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -67,9 +67,18 @@ struct Row {
     body: Option<String>,
 }
 
-/// What this request is to the account. Denied with `IdempotencyMismatch` when the key was used with another body.
-pub async fn claim(server: &Server, account_id: &AccountId, key: &Key, (path, body): (&str, &[u8])) -> Result<Claim> {
-    let request_hash = hash(path, body);
+/// What is asked, and by which agent of the account, if by one.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub path: &'a str,
+    pub agent: Option<&'a AgentId>,
+    pub body: &'a [u8],
+}
+
+/// What this request is to the account. Denied with `IdempotencyMismatch` when the key was used with another body, or by
+/// another agent.
+pub async fn claim(server: &Server, account_id: &AccountId, key: &Key, request: Request<'_>) -> Result<Claim> {
+    let request_hash = request.hash();
     let new = ExecutionId::new(server.clock.new_id());
     let now = server.clock.now();
     let mut tx = server.db.begin().await?;
@@ -183,12 +192,18 @@ pub async fn sweep(server: &Server) -> Result<()> {
     tx.commit().await
 }
 
-fn hash(path: &str, body: &[u8]) -> String {
-    let mut digest = Sha256::new();
-    digest.update(path.as_bytes());
-    digest.update([0]);
-    digest.update(body);
-    hex::encode(digest.finalize())
+impl Request<'_> {
+    fn hash(self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.path.as_bytes());
+        digest.update([0]);
+        if let Some(agent) = self.agent {
+            digest.update(agent.as_str().as_bytes());
+            digest.update([0]);
+        }
+        digest.update(self.body);
+        hex::encode(digest.finalize())
+    }
 }
 
 #[cfg(test)]
@@ -206,10 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn path_and_body_make_the_request() {
-        assert_eq!(hash("/a", b"x"), hash("/a", b"x"));
-        assert_ne!(hash("/a", b"x"), hash("/b", b"x"));
-        assert_ne!(hash("/a", b"x"), hash("/a", b"y"));
-        assert_ne!(hash("/a", b"bx"), hash("/ab", b"x"));
+    fn path_agent_and_body_make_the_request() {
+        let (one, two) = (AgentId::new("one".to_owned()), AgentId::new("two".to_owned()));
+        let hash = |path, agent, body: &str| Request { path, agent, body: body.as_bytes() }.hash();
+        assert_eq!(hash("/a", Some(&one), "x"), hash("/a", Some(&one), "x"));
+        assert_ne!(hash("/a", None, "x"), hash("/b", None, "x"));
+        assert_ne!(hash("/a", None, "x"), hash("/a", None, "y"));
+        assert_ne!(hash("/a", None, "bx"), hash("/ab", None, "x"));
+        assert_ne!(hash("/a", None, "x"), hash("/a", Some(&one), "x"));
+        assert_ne!(hash("/a", Some(&one), "x"), hash("/a", Some(&two), "x"));
     }
 }

@@ -6,7 +6,7 @@ use super::gateway::answer_response;
 use crate::Server;
 use crate::error::{Error, Result};
 use crate::execution::{Answer, Call, Who, start_call};
-use crate::idempotency::{self, Claim, Key, Stored};
+use crate::idempotency::{self, Claim, Key, Request, Stored};
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -21,7 +21,8 @@ const OURS: &str = "x-tokenbank-";
 
 /// Answers a request with a key: by running it, or with what its first run was answered.
 pub(super) async fn respond(server: &Server, who: Who, key: Key, call: Call) -> Result<Response> {
-    let request = (call.dialect.path(), &*call.body);
+    let agent = who.agent.as_ref().map(|agent| &agent.agent_id);
+    let request = Request { path: call.dialect.path(), agent, body: &call.body };
     match idempotency::claim(server, &who.account_id, &key, request).await? {
         Claim::New(execution_id) => run(server, who, (key, execution_id, First::Yes), call).await,
         Claim::Again(execution_id) => run(server, who, (key, execution_id, First::No), call).await,

@@ -1,5 +1,6 @@
 //! Who pays for a run, through the API and the pages: the order of spec §1, the plan's limits, and how each "no" is said.
 
+use crate::ledger::by_hand;
 use crate::served::{CLAUDE, GPT, Served, ask, execution_of, path_of, priced};
 use crate::support::{START, each_database};
 use domain::funding::{FundingSource, PayWith};
@@ -9,7 +10,7 @@ use domain::plan::{Allowance, PlanLimits};
 use domain::time::Timestamp;
 use sandbox::Fault;
 use serde_json::{Value, json};
-use server::allowance::set_pay_with;
+use server::allowance::{self, set_pay_with};
 use server::execution::{RunRequest, start};
 use server::ledger;
 use std::sync::Arc;
@@ -282,6 +283,22 @@ async fn the_estimate_says_who_would_pay_and_the_host_product_what_is_left() {
         assert!(said["models_not_included"].as_array().unwrap().contains(&json!(CLAUDE)));
         let anonymous = it.server.http.get(format!("{}/v1/entitlements", it.url)).send().await.unwrap();
         assert_eq!(anonymous.status(), 401);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_choice_counts_at_once_here_and_a_second_later_on_other_nodes() {
+    each_database(async |world| {
+        let it = Served::open(world, 10).await;
+        let pay_with = async || allowance::load(&it.server, &it.account_id).await.unwrap().pay_with;
+        assert_eq!(pay_with().await, PayWith::PlanFirst);
+        set_pay_with(&it.server, &it.account_id, PayWith::Credits).await.unwrap();
+        assert_eq!(pay_with().await, PayWith::Credits, "what is remembered is forgotten by a change");
+        // As a node in another process changes it.
+        by_hand(world, "update account set pay_with = 'plan_only'").await.unwrap();
+        world.clock.advance_seconds(1);
+        assert_eq!(pay_with().await, PayWith::PlanOnly, "what is remembered is old after a second");
     })
     .await;
 }

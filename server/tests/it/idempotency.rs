@@ -3,9 +3,11 @@
 use crate::ledger::{assert_clean, capture, hold, new_hold};
 use crate::served::{CLAUDE, GPT, Served, ask, path_of};
 use crate::support::each_database;
+use domain::agent::AgentState;
 use domain::money::Usd;
 use sandbox::Fault;
 use serde_json::Value;
+use server::agent::{self, NewAgent};
 use server::execution::{list_refused, start};
 
 const NO_CREDIT: &str = "Your credit balance is $0.00. Add credits to continue, or switch to BYOT for zero markup.";
@@ -58,6 +60,32 @@ async fn the_same_key_and_body_is_one_run_with_one_answer() {
         let later = send(&it, CLAUDE, CLAUDE, &ask(CLAUDE, "Name four colours.", 50, false)).await;
         assert!((later.status, later.replayed) == (200, false), "{}", later.body);
         server::idempotency::sweep(&it.server).await.unwrap();
+        assert_clean(&it.server.db).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_key_of_another_agent_is_another_request() {
+    each_database(async |world| {
+        let it = Served::open(world, 10).await;
+        for name in ["one", "two"] {
+            let new = NewAgent { name, run_cap: "", state: AgentState::Running };
+            agent::create(&it.server, &it.user, new).await.unwrap();
+        }
+        let body = ask(CLAUDE, "Name three colours.", 50, false);
+        let send = async |agent: Option<&str>| {
+            let mut request = it.post(path_of(CLAUDE), &body).header("idempotency-key", "a-key");
+            if let Some(agent) = agent {
+                request = request.header("x-tokenbank-agent", agent);
+            }
+            let response = request.send().await.unwrap();
+            (response.status().as_u16(), response.headers().contains_key("idempotent-replayed"))
+        };
+        assert_eq!(send(Some("one")).await, (200, false));
+        assert_eq!(send(Some("one")).await, (200, true));
+        assert_eq!(send(Some("two")).await, (422, false));
+        assert_eq!(send(None).await, (422, false));
         assert_clean(&it.server.db).await;
     })
     .await;
