@@ -26,7 +26,7 @@ pub fn section(refused: &Refused, came_of: Option<AnyView>) -> AnyView {
                 method="post"
                 action="/keys"
                 data-parts="key-fields key-result"
-                data-parts-done="provider-keys key-rules"
+                data-parts-done="provider-keys key-rules key-missing"
             >
                 <ForAccount />
                 <input type="hidden" name="do" value="save" />

@@ -81,7 +81,10 @@ pub fn KeysPage() -> impl IntoView {
                         "markup."
                     </p>
                 </div>
-                {missing} {refused.notice(beside)}
+                <div class="empty:hidden" id="key-missing">
+                    {missing}
+                </div>
+                {refused.notice(beside)}
                 {query.get("done").and_then(|done| said(&done)).map(|done| view! { <Notice tone=Tone::Positive title=done /> })}
                 {may_not.map(|sentence| view! { <Notice tone=Tone::Info title=sentence /> })}
                 {manages.then(|| entry::section(&refused, came_of))}
