@@ -37,12 +37,11 @@ pub fn checked_name(name: &str) -> Result<&str, Denial> {
 
 /// What a run may cost at most, in dollars as they were typed; nothing typed is no cap. Denial: `Invalid`.
 pub fn read_cap(typed: &str) -> Result<Option<Usd>, Denial> {
-    let tidy = typed.trim().trim_start_matches('$');
-    if tidy.is_empty() {
+    if typed.trim().is_empty() {
         return Ok(None);
     }
     let most = Usd::from_dollars(LARGEST_CAP_DOLLARS).unwrap_or(Usd::ZERO);
-    match Usd::parse_dollars(tidy).filter(|cap| cap.is_positive() && *cap <= most) {
+    match Usd::parse_typed(typed).filter(|cap| cap.is_positive() && *cap <= most) {
         Some(cap) => Ok(Some(cap)),
         None => {
             let remedy = "Write what one run may cost at most, such as 0.05, or leave it empty for no cap.";

@@ -57,6 +57,21 @@ impl Usd {
         parse_decimal(text, 9).ok().map(Usd)
     }
 
+    /// Reads dollars as people type them, such as `$1,250.50`: never negative, and a comma only between thousands. So `5,00` is
+    /// no amount, rather than five hundred dollars.
+    pub fn parse_typed(typed: &str) -> Option<Usd> {
+        let typed = typed.trim();
+        let typed = typed.strip_prefix('$').unwrap_or(typed).trim_start();
+        let (whole, fraction) = typed.split_once('.').unwrap_or((typed, ""));
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let mut groups = whole.split(',');
+        let first = groups.next().filter(|first| is_digits(first))?;
+        let mut thousands = groups.peekable();
+        let is_short = thousands.peek().is_none() || (1..=3).contains(&first.len());
+        let is_plain = is_short && thousands.all(|group| group.len() == 3 && is_digits(group)) && is_digits(fraction);
+        Usd::parse_dollars(&typed.replace(',', "")).filter(|_| is_plain)
+    }
+
     /// Whole nano-dollars.
     pub const fn nanos(self) -> i64 {
         self.0
@@ -252,6 +267,20 @@ mod tests {
         assert_eq!(Usd::parse_dollars("11.50"), Some(Usd(11_500_000_000)));
         assert_eq!(Usd::parse_dollars("-0.000000001"), Some(Usd(-1)));
         assert_eq!(Usd::parse_dollars("0.0000000001"), None, "finer than a nano-dollar");
+        for (typed, nanos) in [
+            ("5", 5_000_000_000),
+            (" $ 5.00 ", 5_000_000_000),
+            ("1,250.50", 1_250_500_000_000),
+            ("$1,000,000", 1_000_000_000_000_000),
+            ("0.000000001", 1),
+        ] {
+            assert_eq!(Usd::parse_typed(typed), Some(Usd(nanos)), "{typed}");
+        }
+        for typed in
+            ["", "$", "5,00", "1,5", "1,2500", "1250,000", ",500", "-5", "+5", "1e3", "5.0,0", "5.5.5", "$$5", "five"]
+        {
+            assert_eq!(Usd::parse_typed(typed), None, "{typed}");
+        }
         assert_eq!(Rate::parse_dollars_per_token("3e-06"), Ok(Rate(3_000_000)));
         assert_eq!(Rate::parse_dollars_per_token("8e-07"), Ok(Rate(800_000)));
         assert_eq!(Rate::parse_dollars_per_token("1.25E-6"), Ok(Rate(1_250_000)));

@@ -114,11 +114,10 @@ fn total(lines: &[Line]) -> Cents {
 
 /// What was typed as a sum for the card; nothing typed is everything.
 fn read_amount(typed: &str) -> Result<Option<Cents>, Denial> {
-    let typed = typed.trim().trim_start_matches('$');
-    if typed.is_empty() {
+    if typed.trim().is_empty() {
         return Ok(None);
     }
-    let cents = Usd::parse_dollars(typed).and_then(Usd::to_cents_exact);
+    let cents = Usd::parse_typed(typed).and_then(Usd::to_cents_exact);
     let wrong = || Denial::invalid("amount", "Not a sum in dollars and cents", "Write it like 25 or 25.50.");
     cents.map(Some).ok_or_else(wrong)
 }

@@ -207,7 +207,8 @@ fn Mark() -> impl IntoView {
                 <rect width="32" height="32" rx="7" fill="var(--color-accent)"></rect>
                 <path d="M8 9h16v3.6h-6.1V23.5h-3.8V12.6H8z" fill="var(--color-on-accent)"></path>
             </svg>
-            "Tokenbank"
+            // On the smallest screens the sign alone has room.
+            <span class="max-[22.5rem]:sr-only">"Tokenbank"</span>
         </span>
     }
 }

@@ -188,10 +188,7 @@ pub async fn set_low_mark(server: &Server, user: &User, mark: &str) -> Result<()
 
 /// Dollars as people type them, whole cents, not negative.
 fn dollars(field: &'static str, typed: &str) -> Result<Usd> {
-    let tidy = typed.trim().trim_start_matches('$').replace(',', "");
-    let is_plain = tidy.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let amount = Usd::parse_dollars(&tidy).filter(|_| is_plain);
-    let amount = amount.filter(|amount| !amount.is_negative() && amount.to_cents_exact().is_some());
+    let amount = Usd::parse_typed(typed).filter(|amount| amount.to_cents_exact().is_some());
     let amount = amount.filter(|amount| Usd::from_dollars(LARGEST).is_some_and(|largest| *amount <= largest));
     amount.ok_or_else(|| {
         Error::from(Denial::invalid(

@@ -186,12 +186,10 @@ pub(super) fn consented(user: &User, policy: Option<KeyPolicy>, cap: &str) -> st
 
 fn read_cap(text: &str) -> std::result::Result<Usd, Denial> {
     let most = Usd::from_dollars(LARGEST_CAP_DOLLARS).unwrap_or(Usd::ZERO);
-    Usd::parse_dollars(text.trim().trim_start_matches('$')).filter(|cap| cap.is_positive() && *cap <= most).ok_or_else(
-        || {
-            let remedy = "Write what may be paid in a month at most, such as 5.00, or choose your key alone.";
-            Denial::invalid("cap", "Letting Tokenbank pay needs an amount of dollars", remedy)
-        },
-    )
+    Usd::parse_typed(text).filter(|cap| cap.is_positive() && *cap <= most).ok_or_else(|| {
+        let remedy = "Write what may be paid in a month at most, such as 5.00, or choose your key alone.";
+        Denial::invalid("cap", "Letting Tokenbank pay needs an amount of dollars", remedy)
+    })
 }
 
 /// Months are those of the calendar, in UTC.

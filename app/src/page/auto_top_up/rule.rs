@@ -243,8 +243,7 @@ pub(super) fn card_section(card: Option<&KeptCard>, may_change: bool, setup_id: 
 }
 
 fn dollars(field: &str, typed: &str) -> Result<Usd, Denial> {
-    let plain = typed.trim().trim_start_matches('$').replace(',', "");
-    let whole_cents = Usd::parse_dollars(&plain).filter(|amount| amount.to_cents_exact().is_some());
+    let whole_cents = Usd::parse_typed(typed).filter(|amount| amount.to_cents_exact().is_some());
     whole_cents
         .ok_or_else(|| Denial::invalid(field, format!("“{typed}” is not an amount of dollars"), "Write it like 5.00."))
 }

@@ -280,7 +280,7 @@ pub async fn save(post: &Post) -> Result<String> {
             let rule = if agent_id.is_some() { rules.agent } else { rules.account };
             let is_same = rule.map(|rule| rule.policy) == policy
                 && (policy != Some(KeyPolicy::OwnThenPlatform)
-                    || Usd::parse_dollars(cap.trim()) == rule.and_then(|rule| rule.cap));
+                    || Usd::parse_typed(&cap) == rule.and_then(|rule| rule.cap));
             match (&agent_id, is_same) {
                 (_, true) => {}
                 (None, false) => set_policy(server, user, (provider, class), policy, &cap).await?,
