@@ -92,6 +92,18 @@ for (const colorScheme of ['light', 'dark']) {
   }
 }
 
+test.describe('320 px, the narrowest there is', () => {
+  test.use({ viewport: { width: 320, height: 640 }, storageState: async ({ customer }, use) => use(customer.state) });
+
+  test('nothing scrolls sideways', async ({ page, customer }) => {
+    test.setTimeout(120_000);
+    for (const address of [...PUBLIC, ...CONSOLE, ...customer.pages]) {
+      await page.goto(address);
+      expect.soft(await sidewaysPixels(page), address).toBe(0);
+    }
+  });
+});
+
 test.describe('keyboard', () => {
   test.use({ storageState: async ({ customer }, use) => use(customer.state) });
 
@@ -134,8 +146,11 @@ async function examine(page, what) {
   const { violations } = await new AxeBuilder({ page }).analyze();
   const found = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.target.join(' ')).join(' | ')}`);
   expect.soft(found, `axe on ${what}`).toEqual([]);
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  expect.soft(overflow, `pixels of sideways scrolling on ${what}`).toBe(0);
+  expect.soft(await sidewaysPixels(page), `pixels of sideways scrolling on ${what}`).toBe(0);
+}
+
+function sidewaysPixels(page) {
+  return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 }
 
 // Presses Tab until the control has the focus; a person would give up after a few dozen.
