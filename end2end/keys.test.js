@@ -192,7 +192,7 @@ test.describe('connecting OpenRouter', () => {
   });
 });
 
-test('a key is checked, kept out of sight, pays for a run, and is deleted', async ({ page, sandbox }) => {
+test('a key is checked, kept out of sight, pays for a run, and is deleted @postgres', async ({ page, sandbox }) => {
   await signUp(page, sandbox, newPerson('keys-run'));
 
   await save(page, 'Anthropic', KEY.refused, 'Of the office');

@@ -2,7 +2,7 @@
 //! Does not own: who waits for what (`writer`).
 //! Invariant: an answer is given only after the commit; a denied command leaves no trace.
 
-use super::load::{self, Account, LoadedHold};
+use super::load::{self, Account, LoadedHold, Wanted};
 use super::platform::{Platform, Taken};
 use super::run::{Draft, Ended, Started};
 use super::watch::ask_for_top_up;
@@ -86,10 +86,14 @@ pub(super) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Locks the accounts of one or more commands that are not about holds, such as grants.
     pub(super) async fn for_accounts(tx: &mut Tx, clock: &'a Clock, account_ids: &[String]) -> Result<Batch<'a>> {
-        Ok(Batch {
+        Ok(Batch::new(clock, clock.now(), load::lock_accounts(tx, account_ids).await?))
+    }
+
+    fn new(clock: &'a Clock, now: Timestamp, accounts: HashMap<AccountId, Account>) -> Batch<'a> {
+        Batch {
             clock,
-            now: clock.now(),
-            accounts: load::lock_accounts(tx, account_ids).await?,
+            now,
+            accounts,
             platform: Platform::default(),
             drafts: HashMap::new(),
             owners: HashMap::new(),
@@ -100,36 +104,37 @@ impl<'a> Batch<'a> {
             holds: BTreeMap::new(),
             usage: BTreeMap::new(),
             writes: Writes::default(),
-        })
+        }
     }
 
     async fn load(tx: &mut Tx, clock: &'a Clock, now: Timestamp, requests: &[Request]) -> Result<Batch<'a>> {
         let mut account_ids: Vec<String> = requests.iter().map(|request| request.account_id.to_string()).collect();
         account_ids.sort_unstable();
         account_ids.dedup();
-        let mut batch = Batch { now, ..Batch::for_accounts(tx, clock, &account_ids).await? };
 
-        let mut hold_ids = Vec::new();
-        let mut with_draft = Vec::new();
+        let mut platform = Platform::default();
+        let mut wanted = Wanted::default();
         let mut recorded = Vec::new();
         for request in requests {
             match &request.work {
                 Work::Hold(new) => {
-                    with_draft.push(new.hold.execution_id.to_string());
+                    wanted.with_draft.push(new.hold.execution_id.to_string());
                     for payer in &new.hold.funding.payers {
-                        batch.platform.add_payer(&request.account_id, payer, now);
+                        platform.add_payer(&request.account_id, payer, now);
                     }
                 }
-                Work::Expire { execution_id } => with_draft.push(execution_id.to_string()),
+                Work::Expire { execution_id } => wanted.with_draft.push(execution_id.to_string()),
                 Work::Renew { execution_id, .. } | Work::Finish { execution_id, .. } => {
-                    hold_ids.push(execution_id.to_string());
+                    wanted.holds.push(execution_id.to_string());
                 }
                 Work::Record { execution_id, .. } => recorded.push(execution_id.to_string()),
                 Work::ExpireLot { .. } => {}
             }
         }
-        hold_ids.extend(with_draft.iter().cloned());
-        for (execution_id, hold) in load::list_holds(tx, &hold_ids, &with_draft).await? {
+        wanted.holds.extend(wanted.with_draft.iter().cloned());
+        let (accounts, holds) = load::lock(tx, &account_ids, &wanted).await?;
+        let mut batch = Batch { platform, ..Batch::new(clock, now, accounts) };
+        for (execution_id, hold) in holds {
             batch.platform.add_hold(&execution_id, &hold);
             let LoadedHold { account_id, record, draft, .. } = hold;
             if let Some(json) = draft {

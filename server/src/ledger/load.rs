@@ -9,6 +9,8 @@ use domain::id::{AccountId, ExecutionId, LotId, ModelId};
 use domain::ledger::{Balance, Frozen, HoldRecord, Lot, Standing};
 use domain::money::Usd;
 use domain::time::Timestamp;
+use futures::TryStreamExt as _;
+use sqlx::{Either, Executor as _, FromRow as _, PgConnection, SqliteConnection};
 use std::collections::HashMap;
 
 /// One account of a batch, locked.
@@ -72,12 +74,29 @@ pub(super) struct LoadedHold {
 /// Locks the accounts, in the order of their ids, and loads their balance and the lots that have something left or
 /// held. An account that does not exist is missing from the answer.
 pub(super) async fn lock_accounts(tx: &mut Tx, account_ids: &[String]) -> Result<HashMap<AccountId, Account>> {
-    let mut balances = lock_balances(tx, account_ids).await?;
-    if balances.len() < account_ids.len() {
+    Ok(lock(tx, account_ids, &Wanted::default()).await?.0)
+}
+
+/// The holds to load with the accounts, of whatever account; the draft only of those in `with_draft`.
+#[derive(Default)]
+pub(super) struct Wanted {
+    pub holds: Vec<String>,
+    pub with_draft: Vec<String>,
+}
+
+/// [`lock_accounts`], and the holds that are wanted.
+pub(super) async fn lock(
+    tx: &mut Tx,
+    account_ids: &[String],
+    wanted: &Wanted,
+) -> Result<(HashMap<AccountId, Account>, HashMap<ExecutionId, LoadedHold>)> {
+    let mut rows = read(tx, account_ids, wanted).await?;
+    if rows.balances.len() < account_ids.len() {
         open_missing(tx, account_ids).await?;
-        balances = lock_balances(tx, account_ids).await?;
+        rows = read(tx, account_ids, wanted).await?;
     }
-    let mut accounts: HashMap<AccountId, Account> = balances
+    let mut accounts: HashMap<AccountId, Account> = rows
+        .balances
         .into_iter()
         .map(|row| {
             let standing = Standing { balance: row.balance, ..Standing::default() };
@@ -85,9 +104,7 @@ pub(super) async fn lock_accounts(tx: &mut Tx, account_ids: &[String]) -> Result
             (row.account_id, Account { standing, last_seq: row.last_seq, top_up_below })
         })
         .collect();
-
-    // Read after the lock was taken, so that it shows what the last holder of the lock wrote.
-    for row in list_lots(tx, account_ids).await? {
+    for row in rows.lots {
         let Some(account) = accounts.get_mut(&row.account_id) else { continue };
         if account.standing.frozen.is_none() {
             account.standing.frozen = row.frozen()?;
@@ -96,37 +113,100 @@ pub(super) async fn lock_accounts(tx: &mut Tx, account_ids: &[String]) -> Result
             account.standing.lots.push(lot);
         }
     }
-    Ok(accounts)
+    let holds = rows.holds.into_iter().map(HoldRow::into_hold).collect::<Result<_>>()?;
+    Ok((accounts, holds))
 }
 
-async fn lock_balances(tx: &mut Tx, account_ids: &[String]) -> Result<Vec<BalanceRow>> {
-    Ok(match tx {
-        // `begin immediate` has locked the whole database.
-        Tx::Sqlite(conn) => {
-            sqlx::query_as(
-                "select account_id, paid_nanos, bonus_nanos, promotional_nanos, trial_nanos, held_nanos,
-                        receivable_nanos, last_seq, top_up_below_nanos
-                   from balance
-                  where account_id in (select value from json_each($1))",
-            )
-            .bind(serde_json::to_string(account_ids)?)
-            .fetch_all(&mut **conn)
-            .await?
+/// What [`lock`] reads.
+#[derive(Default)]
+struct Rows {
+    balances: Vec<BalanceRow>,
+    lots: Vec<LotRow>,
+    holds: Vec<HoldRow>,
+}
+
+async fn read(tx: &mut Tx, account_ids: &[String], wanted: &Wanted) -> Result<Rows> {
+    match tx {
+        Tx::Sqlite(conn) => read_sqlite(&mut *conn, account_ids, wanted).await,
+        Tx::Postgres(conn) => read_postgres(&mut *conn, account_ids, wanted).await,
+    }
+}
+
+/// In one way to SQLite's thread and back. `begin immediate` has locked the whole database.
+async fn read_sqlite(conn: &mut SqliteConnection, account_ids: &[String], wanted: &Wanted) -> Result<Rows> {
+    let query = sqlx::query(
+        "select account_id, paid_nanos, bonus_nanos, promotional_nanos, trial_nanos, held_nanos, receivable_nanos,
+                last_seq, top_up_below_nanos
+           from balance
+          where account_id in (select value from json_each($1));
+         select a.account_id, case when a.frozen_at is not null then coalesce(a.frozen_reason, 'by us') end as frozen,
+                a.frozen_cause, l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
+                l.expires_at, l.created_at
+           from account a
+           left join lot l on l.account_id = a.account_id and (l.remaining_nanos > 0 or l.held_nanos > 0)
+          where a.account_id in (select value from json_each($1));
+         select execution_id, account_id, amount_nanos, captured_nanos, overrun_nanos, state, taken, expires_at,
+                allowance_period, platform_day, platform_nanos,
+                case when execution_id in (select value from json_each($3)) then draft end as draft
+           from hold
+          where execution_id in (select value from json_each($2))",
+    )
+    .bind(serde_json::to_string(account_ids)?)
+    .bind(serde_json::to_string(&wanted.holds)?)
+    .bind(serde_json::to_string(&wanted.with_draft)?);
+    let mut rows = Rows::default();
+    let mut done = 0;
+    let mut found = conn.fetch_many(query);
+    while let Some(next) = found.try_next().await? {
+        match (next, done) {
+            (Either::Left(_), _) => done += 1,
+            (Either::Right(row), 0) => rows.balances.push(BalanceRow::from_row(&row)?),
+            (Either::Right(row), 1) => rows.lots.push(LotRow::from_row(&row)?),
+            (Either::Right(row), _) => rows.holds.push(HoldRow::from_row(&row)?),
         }
-        Tx::Postgres(conn) => {
-            sqlx::query_as(
-                "select account_id, paid_nanos, bonus_nanos, promotional_nanos, trial_nanos, held_nanos,
-                        receivable_nanos, last_seq, top_up_below_nanos
-                   from balance
-                  where account_id = any($1)
-                  order by account_id
-                    for update",
-            )
-            .bind(account_ids)
-            .fetch_all(&mut **conn)
-            .await?
-        }
-    })
+    }
+    Ok(rows)
+}
+
+async fn read_postgres(conn: &mut PgConnection, account_ids: &[String], wanted: &Wanted) -> Result<Rows> {
+    let balances = sqlx::query_as(
+        "select account_id, paid_nanos, bonus_nanos, promotional_nanos, trial_nanos, held_nanos, receivable_nanos,
+                last_seq, top_up_below_nanos
+           from balance
+          where account_id = any($1)
+          order by account_id
+            for update",
+    )
+    .bind(account_ids)
+    .fetch_all(&mut *conn)
+    .await?;
+    // Read after the lock was taken, so that it shows what the last holder of the lock wrote.
+    let lots = sqlx::query_as(
+        "select a.account_id, case when a.frozen_at is not null then coalesce(a.frozen_reason, 'by us') end as frozen,
+                a.frozen_cause, l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
+                l.expires_at, l.created_at
+           from account a
+           left join lot l on l.account_id = a.account_id and (l.remaining_nanos > 0 or l.held_nanos > 0)
+          where a.account_id = any($1)",
+    )
+    .bind(account_ids)
+    .fetch_all(&mut *conn)
+    .await?;
+    if wanted.holds.is_empty() {
+        return Ok(Rows { balances, lots, holds: Vec::new() });
+    }
+    let holds = sqlx::query_as(
+        "select execution_id, account_id, amount_nanos, captured_nanos, overrun_nanos, state, taken, expires_at,
+                allowance_period, platform_day, platform_nanos,
+                case when execution_id = any($2) then draft end as draft
+           from hold
+          where execution_id = any($1)",
+    )
+    .bind(&wanted.holds)
+    .bind(&wanted.with_draft)
+    .fetch_all(&mut *conn)
+    .await?;
+    Ok(Rows { balances, lots, holds })
 }
 
 /// Gives accounts their ledger row if they have none yet.
@@ -154,37 +234,6 @@ pub(super) async fn open_missing(tx: &mut Tx, account_ids: &[String]) -> Result<
         }
     }
     Ok(())
-}
-
-async fn list_lots(tx: &mut Tx, account_ids: &[String]) -> Result<Vec<LotRow>> {
-    Ok(match tx {
-        Tx::Sqlite(conn) => {
-            sqlx::query_as(
-                "select a.account_id, case when a.frozen_at is not null then coalesce(a.frozen_reason, 'by us') end as frozen,
-                        a.frozen_cause, l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
-                        l.expires_at, l.created_at
-                   from account a
-                   left join lot l on l.account_id = a.account_id and (l.remaining_nanos > 0 or l.held_nanos > 0)
-                  where a.account_id in (select value from json_each($1))",
-            )
-            .bind(serde_json::to_string(account_ids)?)
-            .fetch_all(&mut **conn)
-            .await?
-        }
-        Tx::Postgres(conn) => {
-            sqlx::query_as(
-                "select a.account_id, case when a.frozen_at is not null then coalesce(a.frozen_reason, 'by us') end as frozen,
-                        a.frozen_cause, l.lot_id, l.kind, l.granted_nanos, l.remaining_nanos, l.held_nanos, l.allowed_models,
-                        l.expires_at, l.created_at
-                   from account a
-                   left join lot l on l.account_id = a.account_id and (l.remaining_nanos > 0 or l.held_nanos > 0)
-                  where a.account_id = any($1)",
-            )
-            .bind(account_ids)
-            .fetch_all(&mut **conn)
-            .await?
-        }
-    })
 }
 
 /// Lots by their ids, also those with nothing left; once each. Their accounts must be locked.
@@ -244,56 +293,22 @@ impl LotRow {
     }
 }
 
-/// Loads the holds with these ids, of whatever account; the draft only of those in `with_draft`.
-pub(super) async fn list_holds(
-    tx: &mut Tx,
-    execution_ids: &[String],
-    with_draft: &[String],
-) -> Result<HashMap<ExecutionId, LoadedHold>> {
-    if execution_ids.is_empty() {
-        return Ok(HashMap::new());
+impl HoldRow {
+    fn into_hold(self) -> Result<(ExecutionId, LoadedHold)> {
+        let record = HoldRecord {
+            execution_id: self.execution_id.clone(),
+            amount: self.amount_nanos,
+            captured: self.captured_nanos,
+            overrun: self.overrun_nanos,
+            state: self.state.parse()?,
+            taken: serde_json::from_str(&self.taken).map_err(|error| {
+                Error::internal(&format!("table hold, column taken, row {}", self.execution_id), error)
+            })?,
+            expires_at: self.expires_at,
+        };
+        let taken = Taken { period: self.allowance_period, day: self.platform_day, at_most: self.platform_nanos };
+        Ok((self.execution_id, LoadedHold { account_id: self.account_id, record, taken, draft: self.draft }))
     }
-    let rows: Vec<HoldRow> = match tx {
-        Tx::Sqlite(conn) => sqlx::query_as(
-            "select execution_id, account_id, amount_nanos, captured_nanos, overrun_nanos, state, taken, expires_at,
-                        allowance_period, platform_day, platform_nanos,
-                        case when execution_id in (select value from json_each($2)) then draft end as draft
-                   from hold
-                  where execution_id in (select value from json_each($1))",
-        )
-        .bind(serde_json::to_string(execution_ids)?)
-        .bind(serde_json::to_string(with_draft)?)
-        .fetch_all(&mut **conn)
-        .await?,
-        Tx::Postgres(conn) => sqlx::query_as(
-            "select execution_id, account_id, amount_nanos, captured_nanos, overrun_nanos, state, taken, expires_at,
-                        allowance_period, platform_day, platform_nanos,
-                        case when execution_id = any($2) then draft end as draft
-                   from hold
-                  where execution_id = any($1)",
-        )
-        .bind(execution_ids)
-        .bind(with_draft)
-        .fetch_all(&mut **conn)
-        .await?,
-    };
-    rows.into_iter()
-        .map(|row| {
-            let record = HoldRecord {
-                execution_id: row.execution_id.clone(),
-                amount: row.amount_nanos,
-                captured: row.captured_nanos,
-                overrun: row.overrun_nanos,
-                state: row.state.parse()?,
-                taken: serde_json::from_str(&row.taken).map_err(|error| {
-                    Error::internal(&format!("table hold, column taken, row {}", row.execution_id), error)
-                })?,
-                expires_at: row.expires_at,
-            };
-            let taken = Taken { period: row.allowance_period, day: row.platform_day, at_most: row.platform_nanos };
-            Ok((row.execution_id, LoadedHold { account_id: row.account_id, record, taken, draft: row.draft }))
-        })
-        .collect()
 }
 
 /// Which of these runs have their row already, and with which cost.
