@@ -135,14 +135,13 @@ fn choose(most: Cents, typed: String, problem: Option<String>) -> impl IntoView 
                 problem=problem
                 optional=true
             />
-            <button class="button mt-7">"Show what goes back"</button>
+            <button class="button sm:mt-7">"Show what goes back"</button>
         </form>
     }
 }
 
 /// The lines, one for each purchase.
 fn offer(lines: &[Line], fee_policy: FeePolicy, zone: &str) -> impl IntoView + use<> {
-    let takes_fee = fee_policy == FeePolicy::Keep;
     let rows = lines
         .iter()
         .map(|line| {
@@ -157,6 +156,7 @@ fn offer(lines: &[Line], fee_policy: FeePolicy, zone: &str) -> impl IntoView + u
                         <span class="block text-13 text-ink-muted">
                             <When at=line.bought_at zone=zone.to_owned() />
                         </span>
+                        {kept(usd(part.price), usd(part.fee), fee_policy)}
                     </td>
                     <td class="number">
                         <Money amount=part.credit digits=Digits::Cents />
@@ -166,22 +166,11 @@ fn offer(lines: &[Line], fee_policy: FeePolicy, zone: &str) -> impl IntoView + u
                             .then(|| {
                                 view! {
                                     <span class="block text-13 text-ink-muted">
-                                        "and " <Money amount=part.bonus digits=Digits::Cents /> " bonus"
+                                        "+ " <Money amount=part.bonus digits=Digits::Cents /> " bonus"
                                     </span>
                                 }
                             })}
                     </td>
-                    <td class="number">
-                        <Money amount=usd(part.price) digits=Digits::Cents />
-                    </td>
-                    {takes_fee
-                        .then(|| {
-                            view! {
-                                <td class="number">
-                                    <Money amount=usd(Cents(-part.fee.0)) digits=Digits::Cents />
-                                </td>
-                            }
-                        })}
                     <td class="number font-medium">
                         <Money amount=usd(part.cash) digits=Digits::Cents />
                     </td>
@@ -191,8 +180,8 @@ fn offer(lines: &[Line], fee_policy: FeePolicy, zone: &str) -> impl IntoView + u
         .collect_view();
     let removed = lines.iter().fold(Usd::ZERO, |sum, line| sum.saturating_add(line.part.removed()));
     let sum = |of: fn(&Line) -> i64| usd(Cents(lines.iter().map(of).sum()));
-    let (price, fee, cash) =
-        (sum(|line| line.part.price.0), sum(|line| -line.part.fee.0), sum(|line| line.part.cash.0));
+    let (price, fee) = (sum(|line| line.part.price.0), sum(|line| line.part.fee.0));
+    let cash = usd(total(lines));
     view! {
         <Table caption="What goes back, newest purchase first">
             <thead>
@@ -202,17 +191,6 @@ fn offer(lines: &[Line], fee_policy: FeePolicy, zone: &str) -> impl IntoView + u
                         "Credit removed"
                     </th>
                     <th class="number" scope="col">
-                        "You paid for it"
-                    </th>
-                    {takes_fee
-                        .then(|| {
-                            view! {
-                                <th class="number" scope="col">
-                                    "Stripe keeps"
-                                </th>
-                            }
-                        })}
-                    <th class="number" scope="col">
                         "To your card"
                     </th>
                 </tr>
@@ -220,21 +198,10 @@ fn offer(lines: &[Line], fee_policy: FeePolicy, zone: &str) -> impl IntoView + u
             <tbody>{rows}</tbody>
             <tfoot>
                 <tr>
-                    <th scope="row">"Together"</th>
+                    <th scope="row">"Together" {kept(price, fee, fee_policy)}</th>
                     <td class="number">
                         <Money amount=removed digits=Digits::Cents />
                     </td>
-                    <td class="number">
-                        <Money amount=price digits=Digits::Cents />
-                    </td>
-                    {takes_fee
-                        .then(|| {
-                            view! {
-                                <td class="number">
-                                    <Money amount=fee digits=Digits::Cents />
-                                </td>
-                            }
-                        })}
                     <td class="number font-semibold">
                         <Money amount=cash digits=Digits::Cents />
                     </td>
@@ -242,6 +209,23 @@ fn offer(lines: &[Line], fee_policy: FeePolicy, zone: &str) -> impl IntoView + u
             </tfoot>
         </Table>
     }
+}
+
+/// What was paid for what goes back, and what Stripe keeps of that, where the two differ.
+fn kept(paid: Usd, fee: Usd, fee_policy: FeePolicy) -> Option<impl IntoView + use<>> {
+    let takes_fee = match fee_policy {
+        FeePolicy::Keep => true,
+        FeePolicy::GiveBack => false,
+    };
+    takes_fee.then(|| {
+        view! {
+            <span class="block text-13 font-normal text-ink-muted">
+                <Money amount=paid digits=Digits::Cents />
+                " paid, of which Stripe keeps "
+                <Money amount=fee digits=Digits::Cents />
+            </span>
+        }
+    })
 }
 
 /// What becomes of Stripe's fee, said before anything is confirmed.

@@ -144,7 +144,7 @@ impl Policies<'_> {
         let spent = rule.filter(|rule| rule.cap.is_some()).map(spent_line);
         view! {
             <td class="align-top">
-                <div class="policy-cell grid min-w-48 gap-2">
+                <div class="policy-cell grid min-w-56 gap-2">
                     {self.controls(provider, class, rule)}
                     {spent.map(|spent| view! { <p class="text-13">{spent}</p> })}
                     <ul class="grid gap-1 text-13 text-ink-muted">{lines}</ul>

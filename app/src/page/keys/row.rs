@@ -31,7 +31,7 @@ impl Look<'_> {
     pub fn provider_row(&self, provider: Provider) -> AnyView {
         let own: Vec<&KeySummary> = self.keys.iter().filter(|key| key.provider == provider).collect();
         let models = self.catalogue.models.iter().filter(|model| model.provider == provider).count();
-        let count = if models == 1 { "1 model".to_owned() } else { format!("{models} models") };
+        let count = if models == 1 { "model".to_owned() } else { format!("{models} models") };
         let note = match (models, self.server.providers.choose(provider).is_ok(), own.is_empty()) {
             (0, _, _) => Some("The catalogue has no model of this provider.".to_owned()),
             (_, true, true) => Some(format!("No key. Its {count} can run on ours.")),
