@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::catalogue::tests::{NOW, book, tiers};
     use crate::id::ModelId;
-    use crate::quote::{History, quote};
+    use crate::quote::{History, Media, quote};
     use proptest::prelude::*;
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
 
     fn sonnet(input_bytes: u64, writes_cache: bool) -> Draft {
         let model = ModelId::new("claude-sonnet-4-5");
-        Draft { skill: None, model, input_bytes, max_output_tokens: Some(4_000), writes_cache }
+        Draft { skill: None, model, input_bytes, media: Media::default(), max_output_tokens: Some(4_000), writes_cache }
     }
 
     fn fit(most: Usd, draft: &Draft) -> Result<Fitted, Denial> {

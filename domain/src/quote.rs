@@ -20,6 +20,8 @@ const BYTES_PER_TOKEN: u64 = 4;
 /// Chinese and Japanese 2 or more with these providers' tokenisers. Text beyond that (rare scripts, random bytes) can
 /// cost more than its hold; then the charge stops at the hold and the rest is our loss (spec §6.4).
 const FEWEST_BYTES_PER_TOKEN: u64 = 2;
+/// Likely tokens of an image, on a model of which nobody says how many it can take.
+const PRIOR_IMAGE_TOKENS: u64 = 1_000;
 /// Tokens that a provider adds around a system prompt and a message, for the ceiling.
 const FRAMING_TOKENS: u64 = 16;
 /// Past runs from which on they tell more than the prior.
@@ -31,12 +33,22 @@ pub struct Draft {
     /// The skill, whose prompt is added to the input.
     pub skill: Option<SkillId>,
     pub model: ModelId,
-    /// The user's input; for an API request all of its messages as JSON.
+    /// The user's input; for an API request all of it as JSON, without its images.
     pub input_bytes: u64,
+    /// What else it has the model read.
+    pub media: Media,
     /// The output cap that the request asks for, if it does.
     pub max_output_tokens: Option<u64>,
     /// Whether the request asks the provider to write its cache, which costs more than plain input.
     pub writes_cache: bool,
+}
+
+/// Parts of a prompt whose tokens their bytes do not tell: an address, or compressed data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Media {
+    pub images: u64,
+    /// Whether there is a file, such as a PDF: as far as one can tell it fills the model's context.
+    pub has_file: bool,
 }
 
 /// The outputs, in tokens, of the account's past runs of the same skill on the same model.
@@ -78,8 +90,9 @@ pub fn quote(
     let ModelRate { version, prices, .. } = book.rate_of(model, now).ok_or_else(unpriced)?;
 
     let bytes = draft.input_bytes.saturating_add(skill.map_or(0, |skill| skill.prompt_bytes));
-    let input_tokens = bytes.div_ceil(BYTES_PER_TOKEN);
-    let most_input = bytes.div_ceil(FEWEST_BYTES_PER_TOKEN).saturating_add(FRAMING_TOKENS);
+    let images = draft.media.images.saturating_mul(model.image_tokens.map_or(PRIOR_IMAGE_TOKENS, |most| most / 2));
+    let input_tokens = bytes.div_ceil(BYTES_PER_TOKEN).saturating_add(images);
+    let most_input = most_input(model, bytes, draft.media);
     let wanted =
         draft.max_output_tokens.unwrap_or(u64::MAX).min(skill.map_or(u64::MAX, |skill| skill.max_output_tokens));
     let cap = limit::output_cap(&catalogue.limits, model, input_tokens, wanted)?;
@@ -131,6 +144,17 @@ pub fn typical_on(book: &RateBook, now: Timestamp, skill: &Skill, model: &Model)
     let usage =
         TokenUsage { input: skill.prior_input_tokens, output: skill.prior_output_tokens, ..TokenUsage::default() };
     cost(&book.rate_of(model, now)?.prices, &usage)
+}
+
+/// The most input tokens that a prompt can have: what a provider accepts, where its parts do not tell.
+fn most_input(model: &Model, bytes: u64, media: Media) -> u64 {
+    let text = bytes.div_ceil(FEWEST_BYTES_PER_TOKEN).saturating_add(FRAMING_TOKENS);
+    let whole = text.max(model.context_tokens);
+    match (media.images, media.has_file, model.image_tokens) {
+        (0, false, _) => text,
+        (images, false, Some(most)) => text.saturating_add(images.saturating_mul(most)).min(whole),
+        (_, true, _) | (_, false, None) => whole,
+    }
 }
 
 /// The most that a run can cost: every input token at the dearest price it can have, the output at its cap.
@@ -196,6 +220,7 @@ mod tests {
             skill: skill.map(SkillId::new),
             model: ModelId::new(model),
             input_bytes,
+            media: Media::default(),
             max_output_tokens: None,
             writes_cache: false,
         }
@@ -265,6 +290,23 @@ mod tests {
     }
 
     #[test]
+    fn what_bytes_do_not_tell_is_held_at_its_most() {
+        let ceiling = |model: &str, images, has_file| {
+            let media = Media { images, has_file };
+            let draft = Draft { media, max_output_tokens: Some(1_000), ..draft(None, model, 400) };
+            let quote = of(&draft, &[]).unwrap();
+            (quote.input_tokens, quote.ceiling.to_string())
+        };
+        // 216 tokens of text at the worst, then images of 3,300 each, at $3 a million; 1,000 of output at $15.
+        assert_eq!(ceiling("claude-sonnet-4-5", 0, false), (100, "$0.015648".to_owned()));
+        assert_eq!(ceiling("claude-sonnet-4-5", 2, false), (3_400, "$0.035448".to_owned()));
+        assert_eq!(ceiling("claude-sonnet-4-5", 0, true), (100, "$0.615".to_owned()), "the context of 200,000");
+        assert_eq!(ceiling("claude-sonnet-4-5", 14, true).1, "$0.615", "no more than the context");
+        let (tokens, all) = ceiling("gemini-2.5-flash", 1, false);
+        assert_eq!((tokens, all), (1_100, ceiling("gemini-2.5-flash", 0, true).1), "nobody says what an image takes");
+    }
+
+    #[test]
     fn what_cannot_be_priced_is_refused() {
         let catalogue = tiers();
         let denied =
@@ -307,12 +349,15 @@ mod tests {
             asked in proptest::option::of(0..100_000_u64),
             outputs in proptest::collection::vec(0..60_000_u64, 0..12),
             writes_cache in any::<bool>(),
+            images in 0..4_u64,
+            has_file in any::<bool>(),
         ) {
             let catalogue = tiers();
             let draft = Draft {
                 skill: catalogue.skills.get(skill).map(|skill| skill.id.clone()),
                 model: catalogue.models[model].id.clone(),
                 input_bytes: bytes,
+                media: Media { images, has_file },
                 max_output_tokens: asked,
                 writes_cache,
             };

@@ -18,7 +18,7 @@ use domain::execution::{ExecutionState, TokenUsage, cost};
 use domain::funding::FundingSource;
 use domain::id::{AccountId, AgentId, ExecutionId, PackId, UserId};
 use domain::money::Usd;
-use domain::quote::{Draft, History, quote};
+use domain::quote::{Draft, History, Media, quote};
 use secrecy::SecretString;
 
 /// The password of every demo login.
@@ -165,6 +165,7 @@ async fn run(server: &Server, (user, agent_id): (&User, Option<&AgentId>), dice:
         skill: Some(skill.id.clone()),
         model: model.id.clone(),
         input_bytes: (input_tokens * 4).saturating_sub(skill.prompt_bytes),
+        media: Media::default(),
         max_output_tokens: None,
         writes_cache: false,
     };

@@ -8,7 +8,7 @@ use crate::ui::table::Table;
 use crate::visitor;
 use domain::catalogue::{Catalogue, Skill};
 use domain::money::Usd;
-use domain::quote::{Draft, History, Quote, quote, typical};
+use domain::quote::{Draft, History, Media, Quote, quote, typical};
 use domain::rate::RateBook;
 use domain::time::Timestamp;
 use leptos::prelude::*;
@@ -72,6 +72,7 @@ fn example(catalogue: &Catalogue, rates: &RateBook, now: Timestamp) -> Option<Ex
         model: skill.model.clone(),
         // Four bytes a token, less what the skill's own prompt takes.
         input_bytes: skill.prior_input_tokens.saturating_mul(4).saturating_sub(skill.prompt_bytes),
+        media: Media::default(),
         max_output_tokens: None,
         writes_cache: false,
     };

@@ -12,7 +12,7 @@ use domain::funding::{FundingSource, Payer, Purse, choose};
 use domain::id::{ExecutionId, ModelId};
 use domain::money::Usd;
 use domain::plan::Allowance;
-use domain::quote::{Draft, History, Quote, quote};
+use domain::quote::{Draft, History, Media, Quote, quote};
 use domain::rate::RateBook;
 use domain::time::Timestamp;
 use leptos::html;
@@ -46,6 +46,7 @@ impl Task {
             skill: Some(self.skill.id.clone()),
             model: model.clone(),
             input_bytes: u64::try_from(input_bytes).unwrap_or(u64::MAX),
+            media: Media::default(),
             max_output_tokens: None,
             writes_cache: false,
         };

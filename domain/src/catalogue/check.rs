@@ -237,7 +237,13 @@ fn check_model(model: &ModelRow) -> Result<(), Problem> {
         let message = format!("an output of {cap} tokens does not fit a context of {}", model.context_tokens);
         return refuse(model.max_output_tokens.span(), message);
     }
-    Ok(())
+    match &model.image_tokens {
+        Some(most) if *most.get_ref() == 0 || *most.get_ref() > model.context_tokens => {
+            let message = format!("an image of {} tokens is none, or none that fits", most.get_ref());
+            refuse(most.span(), message)
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn check_skill(skill: &SkillRow, file: &File) -> Result<(), Problem> {

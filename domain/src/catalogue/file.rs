@@ -173,6 +173,7 @@ pub(super) struct ModelRow {
     class: ModelClass,
     pub max_output_tokens: Spanned<u64>,
     pub context_tokens: u64,
+    pub image_tokens: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -339,6 +340,7 @@ impl ModelRow {
             class: self.class,
             max_output_tokens: self.max_output_tokens.into_inner(),
             context_tokens: self.context_tokens,
+            image_tokens: self.image_tokens.map(Spanned::into_inner),
         }
     }
 }

@@ -71,6 +71,8 @@ pub struct Model {
     pub max_output_tokens: u64,
     /// Input and output together.
     pub context_tokens: u64,
+    /// The most input tokens that one image can take; `None` where nobody says, and it may fill the context.
+    pub image_tokens: Option<u64>,
 }
 
 /// An operation that users run by name.
@@ -318,10 +320,12 @@ pub(crate) mod tests {
             ("max_output_tokens = 18_000", "max_output_tokens = 33_000", "writes up to 32000"),
             ("prior_input_tokens = 30_000", "prior_input_tokens = 40_000", "above the 50000 of one execution"),
             ("max_output_tokens = 8_192", "max_output_tokens = 300_000", "does not fit a context of 200000"),
+            ("image_tokens = 3_300", "image_tokens = 0", "an image of 0 tokens"),
+            ("image_tokens = 50_000", "image_tokens = 128_001", "an image of 128001 tokens"),
             ("running_agents = 3", "running_agents = -3", "is negative"),
             ("running_agents = 3", "running_agents = \"many\"", "\"unlimited\""),
             ("throttled_to_a_minute = 1", "", "`throttled_to_a_minute` is missing"),
-            ("version = \"tiers-2026-12-3\"", "version = \" \"", "without a name"),
+            ("version = \"tiers-2026-12-4\"", "version = \" \"", "without a name"),
             ("effective_at = 2026-01-01", "effective_at = 2025-12-31", "no price of `free` counts yet"),
             ("throttled_after = 3_000", "throttled_after = 5_000", "is never reached"),
             (
@@ -355,7 +359,7 @@ pub(crate) mod tests {
             ("alert_percents = [50, 80, 100]", "alert_percents = [50, 80, 80]", "do not rise"),
             ("effective_at = 2025-10-01", "effective_at = 2025-13-01", ""),
             ("effective_at = 2025-10-01", "effective_at = 2025-10-01T00:00:00Z", "is not a day"),
-            ("version = \"tiers-2026-12-3\"", "version = ", ""),
+            ("version = \"tiers-2026-12-4\"", "version = ", ""),
         ] {
             let text = TIERS.replacen(&format!("\n{right}\n"), &format!("\n{wrong}\n"), 1);
             assert_ne!(text, TIERS, "`{right}` is in the file");

@@ -20,7 +20,7 @@ use domain::denial::Denial;
 use domain::funding::{Funding, FundingSource, Payer};
 use domain::id::{ExecutionId, ProviderKeyId, SkillId};
 use domain::money::Usd;
-use domain::quote::{Draft, History, Quote, alternatives, quote};
+use domain::quote::{Draft, History, Media, Quote, alternatives, quote};
 use domain::rate::Prices;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -137,6 +137,7 @@ fn plan_run(
         skill: Some(skill.id.clone()),
         model: model.clone(),
         input_bytes: request.input.len() as u64,
+        media: Media::default(),
         max_output_tokens: None,
         writes_cache: false,
     };
@@ -185,6 +186,7 @@ fn draft_of_call(catalogue: &Catalogue, call: &CallBody<'_>) -> std::result::Res
         skill: None,
         model: model.id.clone(),
         input_bytes: outline.input_bytes,
+        media: outline.media,
         max_output_tokens: outline.max_output_tokens.map(|cap| cap.saturating_mul(outline.choices)),
         writes_cache: outline.writes_cache,
     })

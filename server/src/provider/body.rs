@@ -2,8 +2,10 @@
 //! Does not own: the fields' meaning for the model; what is not named here passes through byte for byte.
 //! Invariant: no field counts twice, and nothing that the rates do not price reaches a provider.
 
+use super::media;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use domain::denial::Denial;
+use domain::quote::Media;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -19,8 +21,9 @@ pub struct Outline {
     /// How many answers it wants.
     pub choices: u64,
     pub streams: bool,
-    /// The size of everything the model may read.
+    /// The size of everything the model may read, without its images.
     pub input_bytes: u64,
+    pub media: Media,
     /// It asks the provider to write its cache, which costs more than plain input.
     pub writes_cache: bool,
 }
@@ -29,6 +32,8 @@ pub struct Outline {
 #[derive(Debug)]
 pub struct CallBody<'a> {
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// Its length in bytes.
+    length: usize,
     pub outline: Outline,
 }
 
@@ -64,11 +69,18 @@ impl<'a> CallBody<'a> {
                 choices: 1,
                 streams: false,
                 input_bytes: body.len() as u64,
+                media: Media::default(),
                 writes_cache: fields.iter().any(|(_, value)| value.get().contains("\"cache_control\"")),
             },
             fields,
+            length: body.len(),
         };
         call.refuse_unpriced()?;
+        if let Some(messages) = call.raw("messages") {
+            let found = media::find(messages)?;
+            call.outline.media = found.media;
+            call.outline.input_bytes = call.outline.input_bytes.saturating_sub(found.image_bytes);
+        }
         call.outline.model = call
             .parse::<Cow<'_, str>>("model")?
             .ok_or_else(|| Denial::invalid("model", "is missing", "GET /v1/models lists the models you can use."))?
@@ -140,7 +152,7 @@ impl<'a> CallBody<'a> {
     pub fn write(&self, upstream_name: &str, changes: &[(&str, String)]) -> Bytes {
         let model = serde_json::Value::from(upstream_name).to_string();
         let spare: usize = changes.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        let mut out = BytesMut::with_capacity(self.outline.input_bytes as usize + model.len() + spare + 2);
+        let mut out = BytesMut::with_capacity(self.length + model.len() + spare + 2);
         let mut put = |name: &str, value: &str| {
             out.put_u8(if out.is_empty() { b'{' } else { b',' });
             // A name with an escape in it is rare; it is written with its escapes.

@@ -7,6 +7,7 @@ mod anthropic;
 mod body;
 mod compatible;
 mod completion;
+mod media;
 mod reading;
 mod send;
 mod sse;

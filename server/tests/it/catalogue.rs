@@ -38,7 +38,7 @@ impl Drop for File {
 }
 
 fn dearer(version: &str) -> String {
-    TIERS.replace("tiers-2026-12-3", version).replace("standard = \"9.00\"", "standard = \"12.00\"")
+    TIERS.replace("tiers-2026-12-4", version).replace("standard = \"9.00\"", "standard = \"12.00\"")
 }
 
 fn pro_price(catalogue: &domain::catalogue::Catalogue, world: &World) -> Usd {
@@ -98,10 +98,10 @@ async fn a_customer_stays_on_the_version_they_bought() {
         let server = Server::open(file.config(world), world.clock.clone()).await.unwrap();
         assert_eq!(pro_price(&server.catalogue.load(), world), dollars(12));
 
-        let bought = catalogue::load_version(&server, "tiers-2026-12-3").await.unwrap();
+        let bought = catalogue::load_version(&server, "tiers-2026-12-4").await.unwrap();
         assert_eq!(pro_price(&bought, world), dollars(9));
         assert_eq!(*bought, *world.server.catalogue.load_full(), "the whole version is as it was, skills included");
-        let again = catalogue::load_version(&server, "tiers-2026-12-3").await.unwrap();
+        let again = catalogue::load_version(&server, "tiers-2026-12-4").await.unwrap();
         assert!(std::sync::Arc::ptr_eq(&bought, &again), "it is read once");
         let running = catalogue::load_version(&server, "tiers-2027-01").await.unwrap();
         assert_eq!(pro_price(&running, world), dollars(12));
@@ -115,9 +115,9 @@ async fn a_customer_stays_on_the_version_they_bought() {
 #[tokio::test]
 async fn a_version_with_other_content_is_refused_and_other_comments_are_not() {
     each_database(async |world| {
-        let file = File::new(world, &dearer("tiers-2026-12-3"));
+        let file = File::new(world, &dearer("tiers-2026-12-4"));
         let text = refused(file.config(world), world).await;
-        assert!(text.contains("version tiers-2026-12-3 was stored with other content"), "{text}");
+        assert!(text.contains("version tiers-2026-12-4 was stored with other content"), "{text}");
         file.write(&format!("# Another comment.\n{TIERS}"));
         let server = Server::open(file.config(world), world.clock.clone()).await.unwrap();
         server.stop().await;
@@ -155,9 +155,9 @@ async fn a_version_waits_for_its_day() {
         let later = dearer("tiers-2027-02").replace("effective_at = 2026-01-01", "effective_at = 2027-01-16");
         let file = File::new(world, &later);
         let server = Server::open(file.config(world), world.clock.clone()).await.unwrap();
-        assert_eq!(server.catalogue.load().version, "tiers-2026-12-3");
+        assert_eq!(server.catalogue.load().version, "tiers-2026-12-4");
         catalogue::refresh(&server).await.unwrap();
-        assert_eq!(server.catalogue.load().version, "tiers-2026-12-3");
+        assert_eq!(server.catalogue.load().version, "tiers-2026-12-4");
         world.clock.advance_seconds(86_400);
         catalogue::refresh(&server).await.unwrap();
         assert_eq!(server.catalogue.load().version, "tiers-2027-02");

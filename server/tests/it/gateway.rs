@@ -69,6 +69,37 @@ async fn cached_and_reasoning_tokens_have_their_own_prices() {
     .await;
 }
 
+/// What bytes do not tell is held at its most, so that its excess is nobody's loss.
+#[tokio::test]
+async fn an_image_is_held_at_its_most_and_a_file_at_the_models_context() {
+    each_database(async |world| {
+        let it = Served::open(world, 1).await;
+        // At $30 a million the context of 200,000 tokens is $6, and an image at most ten cents.
+        it.server.rates.store(Arc::new(crate::served::rates(domain::money::Rate::from_picos(30_000_000))));
+        let with = |part: Value| {
+            let text = json!({ "type": "text", "text": "What is this?" });
+            json!({ "model": CLAUDE, "max_tokens": 20, "messages": [{ "role": "user", "content": [text, part] }] })
+        };
+        let source = |name: &str| json!({ "type": "url", "url": format!("https://example.com/{name}") });
+        for (part, status, code) in [
+            (json!({ "type": "image", "source": source("a.png") }), 200, None),
+            (json!({ "type": "document", "source": source("a.pdf") }), 402, Some("insufficient_credit")),
+            (json!({ "type": "hologram", "source": source("a") }), 402, Some("insufficient_credit")),
+            (json!({ "type": "input_audio" }), 400, Some("invalid")),
+        ] {
+            let (got, _, body) = answer(it.post("/v1/messages", &with(part.clone()))).await;
+            assert_eq!((got, body["error"]["code"].as_str()), (status, code), "{part}: {body}");
+        }
+        let count = async |body: Value| {
+            answer(it.post("/v1/messages/count_tokens", &body)).await.2["input_tokens"].as_u64().unwrap()
+        };
+        let plain = count(with(json!({ "type": "text", "text": "" }))).await;
+        let image = count(with(json!({ "type": "image", "source": source("a.png") }))).await;
+        assert!(image > plain + 1_000, "{plain} tokens, {image} with an image");
+    })
+    .await;
+}
+
 /// Field failure 20: out of credit, or only reserved.
 #[tokio::test]
 async fn denials_speak_the_dialect_and_are_told_apart() {

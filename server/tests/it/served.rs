@@ -267,6 +267,7 @@ fn catalogue(base: &Catalogue) -> Catalogue {
         class: ModelClass::Standard,
         max_output_tokens: 8_192,
         context_tokens: 200_000,
+        image_tokens: Some(3_300),
     };
     let prompt = "You write user stories.";
     let mut catalogue = base.clone();
