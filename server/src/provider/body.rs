@@ -241,6 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_counts_as_a_picture_and_its_data_not_as_text() {
+        let image = |data: &str| {
+            format!(
+                r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"{data}"}}}}]}}]}}"#
+            )
+        };
+        let (small, large) = (Bytes::from(image("")), Bytes::from(image(&"A".repeat(300_000))));
+        let (small, call) = (CallBody::read(&small).unwrap(), CallBody::read(&large).unwrap());
+        assert_eq!(call.outline.media, Media { images: 1, has_file: false });
+        assert_eq!(call.outline.input_bytes, small.outline.input_bytes);
+        assert_eq!(call.write("m", &[]).len(), large.len(), "it is sent all the same");
+    }
+
+    #[test]
     fn what_cannot_be_used_is_named() {
         for (body, field) in [
             ("", "body"),
