@@ -294,11 +294,11 @@ fn history(refunds: Vec<Refund>, zone: &str) -> AnyView {
             };
             view! {
                 <tr>
-                    <td class="text-ink-muted">
-                        <When at=refund.created_at zone=zone.to_owned() />
-                    </td>
                     <td class="w-full">
                         <span class=class>{state}</span>
+                        <span class="block text-13 text-ink-muted">
+                            <When at=refund.created_at zone=zone.to_owned() />
+                        </span>
                         {refund.problem.map(|problem| view! { <span class="block text-13">{problem}</span> })}
                     </td>
                     <td class="number">
@@ -319,8 +319,7 @@ fn history(refunds: Vec<Refund>, zone: &str) -> AnyView {
             <Table caption="Refunds, newest first">
                 <thead>
                     <tr>
-                        <th scope="col">"Date"</th>
-                        <th scope="col">"State"</th>
+                        <th scope="col">"State and date"</th>
                         <th class="number" scope="col">
                             "Credit removed"
                         </th>
