@@ -9,16 +9,16 @@ SHELL := /bin/bash
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build ## install what is missing, build, start the demo with SQLite and the sandbox (ARGS="--port 3001 --fresh")
-	@exec target/release/tokenbank demo $(ARGS)
+run: ## install what is missing, build quickly, start the demo with SQLite and the sandbox (ARGS="--port 3001 --fresh")
+	@exec scripts/run $(ARGS)
 
-test: ## install what is missing, run every test: unit, SQLite, Postgres, browser
+test: ## install what is missing, run every test: Rust on SQLite and Postgres, processes, browser
 	@scripts/test
 
-build: setup site ## the release binary, with the site inside: target/release/tokenbank
+build: ## the optimised binary, with the site inside: target/release/tokenbank
 	@scripts/release
 
-check: ## formats, lints, the browser half, dependencies, links in the documentation
+check: ## formats, lints, dependencies, links in the documentation; compiles every test
 	@scripts/check
 
 bench: build ## benchmarks, each with its floor beside it (refuses on a loaded machine)

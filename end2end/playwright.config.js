@@ -16,7 +16,8 @@ export default defineConfig({
   reporter: [['list']],
   timeout: 60_000,
   expect: { timeout: 15_000 },
-  use: { ...chromium, viewport: { width: 1280, height: 900 }, trace: 'retain-on-failure' },
+  // A trace films every page, which takes more than the tests themselves: ask for it with `--trace on`.
+  use: { ...chromium, viewport: { width: 1280, height: 900 }, screenshot: 'only-on-failure' },
   projects: [
     { name: 'sqlite', use: { database: 'sqlite' } },
     { name: 'legionis', use: { database: 'legionis' }, grep: /@legionis/ },

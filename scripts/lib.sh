@@ -22,14 +22,54 @@ stop() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# timed TEXT COMMAND...: says what begins, runs it, says how long it took. Its output is left as it is. No `||` behind
-# it: that would let a function called here carry on after a failure.
+# timed PART TEXT COMMAND...: says what begins, runs it, says how long it took, and notes that for the command's last lines.
+# Its output is left as it is. No `||` behind it: that would let a function called here carry on after a failure.
 timed() {
-    local text=$1 begun=$SECONDS
-    shift
-    say "→ $text"
+    local part=$1 text=$2 begun=$SECONDS
+    shift 2
+    say "→ $part: $text"
     "$@"
     say "  done in $((SECONDS - begun)) s"
+    if [ -n "${TIMES:-}" ]; then printf '%s\t%s\t%s\n' "$part" "$((SECONDS - begun))" "$text" >>"$TIMES"; fi
+}
+
+# Called first by each command that people type: its last lines say where the time went, beside scripts/budget, and it fails
+# when a part took far longer. A command inside another adds to the outer one's lines.
+begin_command() {
+    if [ -n "${TIMES:-}" ]; then return; fi
+    COMMAND=$1
+    TIMES=$(mktemp)
+    export TIMES
+}
+
+# What is to be done when the script ends, however it ends: added to by whoever starts something.
+AT_END=()
+trap at_end EXIT
+
+at_end() {
+    local status=$? step
+    for step in "${AT_END[@]}"; do $step || true; done
+    if [ -n "${COMMAND:-}" ]; then
+        say_where_the_time_went || { [ "$status" -ne 0 ] || status=1; }
+        rm -f "$TIMES"
+    fi
+    exit "$status"
+}
+
+say_where_the_time_went() {
+    say "$COMMAND: where the $((SECONDS / 60)) min $((SECONDS % 60)) s went"
+    awk -F '\t' '
+        FNR == NR { if ($0 !~ /^#/ && match($0, / [0-9]+$/)) budget[substr($0, 1, RSTART - 1)] = substr($0, RSTART + 1); next }
+        { if (!($1 in took)) order[++parts] = $1; took[$1] += $2
+          if ($2 >= 1) steps[$1] = steps[$1] (steps[$1] == "" ? "" : ", ") $3 " " $2 }
+        END {
+            for (i = 1; i <= parts; i++) {
+                part = order[i]; allowed = (part in budget) ? budget[part] : 0
+                over = allowed && took[part] > 3 * allowed; failed = failed || over
+                printf "  %-14s %5d s of %4d  %s%s\n", part, took[part], allowed, steps[part], over ? "  <- FAR OVER ITS BUDGET" : ""
+            }
+            exit failed
+        }' scripts/budget "$TIMES" >&2
 }
 
 # as_root COMMAND...: runs it with the rights that apt-get needs.
@@ -56,12 +96,6 @@ locked_version() {
         found && $1 == "version" { gsub(/"/, "", $3); print $3; exit }' Cargo.lock
 }
 
-# A small quick build of tools that run once: optimised enough, and several times faster to compile.
-cargo_install_tool() {
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-        CARGO_TARGET_DIR="$ROOT/target/tools/build" cargo install --root "$ROOT/target/tools" "$@" </dev/null >&2
-}
-
 # std_for_wasm SYSROOT: whether that toolchain can compile for the browser.
 std_for_wasm() {
     compgen -G "$1/lib/rustlib/wasm32-unknown-unknown/lib/libstd-*.rlib" >/dev/null
@@ -82,10 +116,21 @@ cargo_wasm() {
     fi
 }
 
+# cargo_checked ARGUMENT...: cargo that lints our own crates, and checks the links of their documentation, while it compiles
+# them: what is tested is what was linted, and nothing is compiled twice. See scripts/rustc-checked.
+cargo_checked() {
+    RUSTC_WORKSPACE_WRAPPER="$ROOT/scripts/rustc-checked" cargo "$@"
+}
+
+# Every program and test, linted and compiled, in one go. `make check` makes them and `make test` runs the same ones.
+compile_everything() {
+    timed Compiling "programs and tests, with lints and documentation" cargo_checked test --locked --no-run --all-targets
+}
+
 # The browser that the tests drive: CHROMIUM, or the first that is installed.
 chromium_path() {
     local name
-    for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
+    for name in "${CHROMIUM:-}" chromium-headless-shell chromium chromium-browser google-chrome; do
         if [ -n "$name" ] && have "$name"; then
             command -v "$name"
             return

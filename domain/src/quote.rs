@@ -4,7 +4,7 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
-use crate::catalogue::{Catalogue, Model, Skill};
+use crate::catalogue::{Catalogue, Limits, Model, Skill};
 use crate::denial::Denial;
 use crate::execution::{TokenUsage, cost};
 use crate::id::{ModelId, SkillId};
@@ -86,8 +86,50 @@ pub fn quote(
 ) -> Result<Quote, Denial> {
     let model = catalogue.model(&draft.model)?;
     let skill = draft.skill.as_ref().map(|id| catalogue.skill(id)).transpose()?;
+    price(model, book.rate_of(model, now), skill, &catalogue.limits, draft, history)
+}
+
+/// What the price of a skill follows from, on a few models: a part of catalogue and rates that is small enough for a browser.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tariff {
+    /// Each with its rate at the moment the tariff was made.
+    pub models: Vec<(Model, Option<ModelRate>)>,
+    pub skill: Skill,
+    pub limits: Limits,
+}
+
+impl Tariff {
+    /// For one skill on these models, at the rates of `now`. The skill's prompt is nobody's business in a browser and left out.
+    pub fn new(catalogue: &Catalogue, book: &RateBook, now: Timestamp, skill: &Skill, models: &[&Model]) -> Tariff {
+        Tariff {
+            models: models.iter().map(|model| ((*model).clone(), book.rate_of(model, now).cloned())).collect(),
+            skill: Skill { prompt: String::new(), ..skill.clone() },
+            limits: catalogue.limits.clone(),
+        }
+    }
+
+    /// As [`quote`], on one of the tariff's models, with its skill.
+    pub fn quote(&self, draft: &Draft, history: &History) -> Result<Quote, Denial> {
+        let unknown = || Denial::UnknownModel { model: draft.model.to_string() };
+        let (model, rate) = self.models.iter().find(|(model, _)| model.id == draft.model).ok_or_else(unknown)?;
+        price(model, rate.as_ref(), Some(&self.skill), &self.limits, draft, history)
+    }
+
+    pub fn model(&self, id: &ModelId) -> Option<&Model> {
+        self.models.iter().map(|(model, _)| model).find(|model| &model.id == id)
+    }
+}
+
+fn price(
+    model: &Model,
+    rate: Option<&ModelRate>,
+    skill: Option<&Skill>,
+    limits: &Limits,
+    draft: &Draft,
+    history: &History,
+) -> Result<Quote, Denial> {
     let unpriced = || Denial::UnpricedModel { model: model.id.clone() };
-    let ModelRate { version, prices, .. } = book.rate_of(model, now).ok_or_else(unpriced)?;
+    let ModelRate { version, prices, .. } = rate.ok_or_else(unpriced)?;
 
     let bytes = draft.input_bytes.saturating_add(skill.map_or(0, |skill| skill.prompt_bytes));
     let images = draft.media.images.saturating_mul(model.image_tokens.map_or(PRIOR_IMAGE_TOKENS, |most| most / 2));
@@ -95,8 +137,8 @@ pub fn quote(
     let most_input = most_input(model, bytes, draft.media);
     let wanted =
         draft.max_output_tokens.unwrap_or(u64::MAX).min(skill.map_or(u64::MAX, |skill| skill.max_output_tokens));
-    let cap = limit::output_cap(&catalogue.limits, model, input_tokens, wanted)?;
-    let output = outputs(catalogue, skill, history, cap);
+    let cap = limit::output_cap(limits, model, input_tokens, wanted)?;
+    let output = outputs(limits, skill, history, cap);
 
     let price = |output: u64| cost(prices, &TokenUsage { input: input_tokens, output, ..TokenUsage::default() });
     let ceiling = ceiling(prices, most_input, cap, draft.writes_cache).ok_or_else(unpriced)?;
@@ -180,15 +222,15 @@ struct Outputs {
     p90: u64,
 }
 
-fn outputs(catalogue: &Catalogue, skill: Option<&Skill>, history: &History, cap: u64) -> Outputs {
+fn outputs(limits: &Limits, skill: Option<&Skill>, history: &History, cap: u64) -> Outputs {
     let percent = |tokens: u64, percent: u64| tokens.saturating_mul(percent).div_ceil(100);
     let (p50, likely, p90) = if history.outputs.len() >= ENOUGH_HISTORY {
         let mut sorted = history.outputs.clone();
         sorted.sort_unstable();
         (quantile(&sorted, 50), mean(&sorted), quantile(&sorted, 90))
     } else {
-        let prior = skill.map_or(catalogue.limits.prior_output_tokens, |skill| skill.prior_output_tokens);
-        (percent(prior, catalogue.limits.prior_p50_percent), prior, percent(prior, catalogue.limits.prior_p90_percent))
+        let prior = skill.map_or(limits.prior_output_tokens, |skill| skill.prior_output_tokens);
+        (percent(prior, limits.prior_p50_percent), prior, percent(prior, limits.prior_p90_percent))
     };
     // The mean of a skewed history can lie outside the band; it is shown at the band's edge.
     let p90 = p90.max(p50).min(cap);
@@ -250,12 +292,18 @@ mod tests {
     #[test]
     fn the_browser_prices_as_the_server_does() {
         let (catalogue, book) = (tiers(), book());
-        let (sent, sent_book) = (catalogue.for_browser(), book.for_browser(&catalogue, NOW));
+        let skill = catalogue.skill(&SkillId::new("prd")).unwrap();
+        let sent = Tariff::new(&catalogue, &book, NOW, skill, &catalogue.models.iter().collect::<Vec<_>>());
+        assert!(!skill.prompt.is_empty() && sent.skill.prompt.is_empty());
         let history = History::default();
-        assert_eq!(
-            quote(&sent, &sent_book, NOW, &prd(10_000), &history),
-            quote(&catalogue, &book, NOW, &prd(10_000), &history)
-        );
+        for model in &catalogue.models {
+            for tokens in [10_000, 1_000_000] {
+                let draft = Draft { model: model.id.clone(), ..prd(tokens) };
+                assert_eq!(sent.quote(&draft, &history), quote(&catalogue, &book, NOW, &draft, &history));
+            }
+        }
+        let unknown = Draft { model: ModelId::new("none"), ..prd(10_000) };
+        assert_eq!(sent.quote(&unknown, &history), quote(&catalogue, &book, NOW, &unknown, &history));
     }
 
     #[test]

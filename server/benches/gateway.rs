@@ -4,15 +4,9 @@
 //! bare hyper proxy; `plain` is our router and provider code without key, price, ledger and usage row; `governed` is
 //! the whole of `POST /v1/messages` on SQLite with full synchronisation. Rounds alternate, so that a disturbance meets
 //! all of them. `--anyway` runs on a loaded machine; `--streams N` sets the streams at once.
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../tests/it/served.rs"]
-#[allow(dead_code)]
-mod served;
-#[path = "../tests/it/support.rs"]
-#[allow(dead_code)]
-mod support;
-
+use crate::served::{ANTHROPIC_KEY, CLAUDE, Node, ask};
+use crate::support::World;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -27,7 +21,6 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use served::{ANTHROPIC_KEY, CLAUDE, Node, ask};
 use server::Server;
 use server::clock::Clock;
 use server::provider::{CallBody, KeyOwner, Tap, UpstreamCall, send};
@@ -36,7 +29,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use support::World;
 use tokio::net::{TcpListener, TcpStream};
 
 const CONNECTIONS: usize = 32;
@@ -47,8 +39,8 @@ const KINDS: [&str; 3] = ["floor", "plain", "governed"];
 /// The model's name at the provider, which all three accept.
 const UPSTREAM_NAME: &str = "claude-sonnet-4-5-20250929";
 
-fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
+/// One of the processes, if the arguments say so, else the measurement.
+pub fn main(arguments: &[String]) {
     let value = |name: &str| arguments.iter().position(|given| given == name).and_then(|at| arguments.get(at + 1));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     if let Some(pace) = value("--upstream") {
@@ -57,17 +49,8 @@ fn main() {
         runtime.block_on(gateway(kind, value("--provider").unwrap()));
     } else {
         let streams = value("--streams").map_or(64, |streams| streams.parse().unwrap());
-        refuse_a_loaded_machine(arguments.iter().any(|given| given == "--anyway"));
+        crate::refuse_a_loaded_machine(arguments);
         runtime.block_on(measure(streams));
-    }
-}
-
-fn refuse_a_loaded_machine(anyway: bool) {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = load.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    if load > 0.5 && !anyway {
-        eprintln!("The machine is busy (load {load}), so the numbers would mean nothing. Wait, or add --anyway.");
-        std::process::exit(2);
     }
 }
 
@@ -181,6 +164,7 @@ struct Process {
 impl Process {
     fn start(arguments: &[&str]) -> Process {
         let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg("gateway")
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,38 +1,24 @@
 //! What the vault and the check of a key cost, each beside its floor: secrets sealed and opened a second beside the bare
 //! cipher, which both need twice; and what checking a key adds to the time that its provider takes, beside a bare request.
 //! `--anyway` runs on a loaded machine. About fifteen seconds.
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../tests/it/served.rs"]
-#[allow(dead_code)]
-mod served;
-#[path = "../tests/it/support.rs"]
-#[allow(dead_code)]
-mod support;
-
+use crate::served::Served;
+use crate::support::World;
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use domain::id::{AccountId, ProviderKeyId};
 use domain::provider::Provider;
-use served::Served;
 use server::provider_key::check_key;
 use server::vault::{KeyRow, Owner};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use support::World;
 
 const EACH: Duration = Duration::from_secs(2);
 const CHECKS: usize = 400;
 const SECRET: &str =
     "sk-ant-api03-0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123AA";
 
-fn main() {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = load.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    if load > 0.5 && !std::env::args().any(|given| given == "--anyway") {
-        eprintln!("The machine is busy (load {load}), so the numbers would mean nothing. Wait, or add --anyway.");
-        std::process::exit(2);
-    }
+pub fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async { World::sqlite().await.run(measure).await });
 }

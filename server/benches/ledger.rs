@@ -24,13 +24,7 @@ const CALLERS: usize = 64;
 const ACCOUNTS: usize = 1_000;
 const EACH: Duration = Duration::from_secs(5);
 
-fn main() {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = load.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    if load > 0.5 && !std::env::args().any(|given| given == "--anyway") {
-        line(&format!("The machine is busy (load {load}), so the numbers would mean nothing. Wait, or add --anyway."));
-        std::process::exit(2);
-    }
+pub fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome =
         runtime.map_err(|error| Error::internal("start", error)).and_then(|runtime| runtime.block_on(bench()));

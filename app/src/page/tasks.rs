@@ -12,7 +12,7 @@ use domain::catalogue::{Catalogue, Model, Skill};
 use domain::denial::Denial;
 use domain::id::{ExecutionId, ModelId, SkillId};
 use domain::money::Usd;
-use domain::quote::typical;
+use domain::quote::{Tariff, typical};
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use server::account::User;
@@ -69,8 +69,8 @@ pub fn TaskPage() -> impl IntoView {
     console(Section::Tasks, "Task", async move {
         let (server, user) = signed_in()?;
         let task = load_task(&server, &user, &skill_id, refused.typed("execution_id")).await?;
-        let skill = task.skill.clone();
-        let model = refused.typed("model").map(ModelId::new).filter(|id| task.catalogue.model(id).is_ok());
+        let skill = task.tariff.skill.clone();
+        let model = refused.typed("model").map(ModelId::new).filter(|id| task.tariff.model(id).is_some());
         let previewing = refused.denial().is_none() && refused.typed("step").is_some();
         Ok(view! {
             <div class="grid gap-6">
@@ -83,7 +83,8 @@ pub fn TaskPage() -> impl IntoView {
                 </div>
                 {refused.notice(&[])}
                 {task
-                    .choices
+                    .tariff
+                    .models
                     .is_empty()
                     .then(|| {
                         view! {
@@ -127,18 +128,11 @@ async fn load_task(server: &Server, user: &User, skill_id: &SkillId, execution_i
     let models: Vec<&Model> = choices.iter().filter_map(|id| catalogue.model(id).ok()).collect();
     let purses = allowance::load_purses(server, &user.account_id, &models).await?;
     let purses = models.iter().map(|model| model.id.clone()).zip(purses).collect();
-    let mut shown = catalogue.for_browser();
-    shown.skills.retain(|other| &other.id == skill_id);
-    shown.plans.clear();
-    shown.packs.clear();
     Ok(Task {
         execution_id: ExecutionId::new(execution_id.unwrap_or_else(|| server.clock.new_id())),
-        skill: Skill { prompt: String::new(), ..skill.clone() },
-        rates: rates.for_browser(&catalogue, now),
-        catalogue: shown,
+        tariff: Tariff::new(&catalogue, &rates, now, skill, &models),
         now,
         history,
-        choices,
         purses,
         day_ends: in_zone(now.day().plus_seconds(86_400), &user.time_zone).strftime("%H:%M on %-d %b").to_string(),
     })

@@ -6,14 +6,13 @@ use crate::ui::band::Band;
 use crate::ui::money::{Digits, grouped, text};
 #[cfg(feature = "hydrate")]
 use crate::ui::wait::count_seconds;
-use domain::catalogue::{Catalogue, Model, Skill};
+use domain::catalogue::{Model, Skill};
 use domain::denial::Denial;
 use domain::funding::{FundingSource, Payer, Purse, choose};
 use domain::id::{ExecutionId, ModelId};
 use domain::money::Usd;
 use domain::plan::Allowance;
-use domain::quote::{Draft, History, Media, Quote, quote};
-use domain::rate::RateBook;
+use domain::quote::{Draft, History, Media, Quote, Tariff};
 use domain::time::Timestamp;
 use leptos::html;
 use leptos::prelude::*;
@@ -24,15 +23,12 @@ use serde::{Deserialize, Serialize};
 pub struct Task {
     /// Made when the page was rendered: a second click finds the first run.
     pub execution_id: ExecutionId,
-    pub skill: Skill,
-    pub catalogue: Catalogue,
-    pub rates: RateBook,
+    /// The skill, and the models one may choose here, the skill's own first.
+    pub tariff: Tariff,
     /// The moment of the rates.
     pub now: Timestamp,
     /// What past runs of the skill took.
     pub history: History,
-    /// The models one may choose here, the skill's own first.
-    pub choices: Vec<ModelId>,
     /// What there is to pay with, for each of them.
     pub purses: Vec<(ModelId, Purse)>,
     /// When the day ends that the plan's daily cap is for, in the account's zone.
@@ -43,14 +39,18 @@ impl Task {
     /// What a run would cost on one of the models, by the function that the server asks too.
     pub fn quote(&self, model: &ModelId, input_bytes: usize) -> Result<Quote, Denial> {
         let draft = Draft {
-            skill: Some(self.skill.id.clone()),
+            skill: Some(self.skill().id.clone()),
             model: model.clone(),
             input_bytes: u64::try_from(input_bytes).unwrap_or(u64::MAX),
             media: Media::default(),
             max_output_tokens: None,
             writes_cache: false,
         };
-        quote(&self.catalogue, &self.rates, self.now, &draft, &self.history)
+        self.tariff.quote(&draft, &self.history)
+    }
+
+    fn skill(&self) -> &Skill {
+        &self.tariff.skill
     }
 
     /// Who would pay for such a run so many seconds after the page was made, by the rule that the ledger decides by.
@@ -67,7 +67,7 @@ impl Task {
     }
 
     fn model(&self, id: &ModelId) -> Option<&Model> {
-        self.catalogue.model(id).ok()
+        self.tariff.model(id)
     }
 
     /// Whether the plan's pace has a next moment that is not here yet.
@@ -88,11 +88,11 @@ pub fn TaskForm(
     /// Whether the preview was asked for without JavaScript.
     previewing: bool,
 ) -> impl IntoView {
-    let action = format!("/tasks/{}", task.skill.id);
+    let action = format!("/tasks/{}", task.skill().id);
     let execution_id = task.execution_id.to_string();
-    let label = task.skill.input_label.clone();
-    let example = task.skill.input_example.clone();
-    let choices = task.choices.clone();
+    let label = task.skill().input_label.clone();
+    let example = task.skill().input_example.clone();
+    let choices: Vec<ModelId> = task.tariff.models.iter().map(|(model, _)| model.id.clone()).collect();
     let task = StoredValue::new(task);
     let typed = RwSignal::new(input.clone());
     let chosen = RwSignal::new(model);
@@ -180,7 +180,7 @@ pub fn TaskForm(
                 node_ref=dialog
             >
                 <h2 class="section-title px-6 pt-5" id="cost-preview-title">
-                    {move || task.with_value(|task| task.skill.name.clone())}
+                    {move || task.with_value(|task| task.skill().name.clone())}
                     " on "
                     {move || model_name(task, &chosen.get())}
                 </h2>
@@ -321,7 +321,7 @@ fn paid_words(task: &Task, quote: &Quote, source: FundingSource) -> String {
 fn Choice(id: ModelId, task: StoredValue<Task>, typed: RwSignal<String>, chosen: RwSignal<ModelId>) -> impl IntoView {
     let name = model_name(task, &id);
     let class = task.with_value(|task| task.model(&id).map(|model| model.class.as_str()));
-    let is_own = task.with_value(|task| task.skill.model == id);
+    let is_own = task.with_value(|task| task.skill().model == id);
     let value = id.to_string();
     let (priced, checked, choose) = (id.clone(), id.clone(), id);
     let likely = move || {

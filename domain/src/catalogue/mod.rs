@@ -2,12 +2,17 @@
 //! Does not own: reading and checking the file (`file`), what models cost (`rate`).
 //! Invariant: a `Catalogue` was checked; whoever has one need not check it again.
 
+#[cfg(feature = "toml")]
 mod check;
+#[cfg(feature = "toml")]
 mod file;
+#[cfg(feature = "toml")]
 mod source;
 mod trial;
 
+#[cfg(feature = "toml")]
 pub use file::CatalogueError;
+#[cfg(feature = "toml")]
 pub use source::{Source, SourceError};
 pub use trial::{Trial, TrialKind, TrialModels};
 
@@ -81,7 +86,7 @@ pub struct Skill {
     pub id: SkillId,
     pub name: String,
     pub description: String,
-    /// What the model is told; empty in the browser (see [`Catalogue::for_browser`]).
+    /// What the model is told; empty in the browser (see [`crate::quote::Tariff`]).
     pub prompt: String,
     /// The prompt's length, which the price needs.
     pub prompt_bytes: u64,
@@ -151,6 +156,7 @@ pub struct ShippedRates {
 
 impl Catalogue {
     /// Reads a catalogue file (TOML) and checks it; the error says the line and the reason.
+    #[cfg(feature = "toml")]
     pub fn parse(text: &str) -> Result<Catalogue, CatalogueError> {
         file::parse(text)
     }
@@ -205,16 +211,6 @@ impl Catalogue {
             .find(|skill| &skill.id == id)
             .ok_or_else(|| Denial::UnknownSkill { skill: id.as_str().to_owned() })
     }
-
-    /// The same catalogue without the prompts, which are nobody's business in the browser. It prices alike.
-    #[must_use]
-    pub fn for_browser(&self) -> Catalogue {
-        let mut catalogue = self.clone();
-        for skill in &mut catalogue.skills {
-            skill.prompt.clear();
-        }
-        catalogue
-    }
 }
 
 #[cfg(test)]
@@ -263,14 +259,6 @@ pub(crate) mod tests {
         for model in &tiers().models {
             assert!(book().rate_of(model, NOW).is_some(), "{}", model.id);
         }
-    }
-
-    #[test]
-    fn the_browser_gets_no_prompt() {
-        let catalogue = tiers().for_browser();
-        assert!(catalogue.skills.iter().all(|skill| skill.prompt.is_empty() && skill.prompt_bytes > 0));
-        let sent = serde_json::to_string(&catalogue).unwrap();
-        assert_eq!(serde_json::from_str::<Catalogue>(&sent).unwrap(), catalogue);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 pub mod diff;
 pub mod litellm;
 
-use crate::catalogue::{Catalogue, Model};
+use crate::catalogue::Model;
 use crate::id::UpstreamModel;
 use crate::money::{BasisPoints, Rate, Usd};
 use crate::provider::Provider;
@@ -109,12 +109,6 @@ impl RateBook {
             }
         }
         current
-    }
-
-    /// The few rates that the browser needs to price the catalogue's models at a moment.
-    #[must_use]
-    pub fn for_browser(&self, catalogue: &Catalogue, at: Timestamp) -> RateBook {
-        RateBook::new(catalogue.models.iter().filter_map(|model| self.rate_of(model, at)).cloned().collect())
     }
 
     pub fn is_empty(&self) -> bool {

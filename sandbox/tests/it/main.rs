@@ -4,7 +4,6 @@
 mod mail;
 mod page;
 mod provider;
-mod speed;
 mod stripe_api;
 mod support;
 mod webhook;

@@ -4,7 +4,7 @@
 
 use crate::key_connect::{browser, consent};
 use crate::served::{CLAUDE, Served, ask, text_of};
-use crate::support::{World, each_database};
+use crate::support::{World, alone, each_database};
 use domain::key::KeyState;
 use domain::key_health::Heard;
 use domain::provider::Provider;
@@ -64,6 +64,9 @@ async fn dump(world: &World) -> String {
 
 #[tokio::test]
 async fn a_secret_is_found_nowhere() {
+    if alone("key_secrecy::a_secret_is_found_nowhere").is_err() {
+        return;
+    }
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).init();
@@ -151,27 +154,13 @@ async fn a_model_that_says_a_key_says_nothing() {
     .await;
 }
 
-/// Says that this process is the one that panics.
-const CHILD: &str = "TOKENBANK_TEST_PANICS";
-
 /// A task that panics while a key is open, in the ways that quote what they stumble over: nothing of it is in what the process
 /// writes, with full backtraces and everything logged.
 #[tokio::test]
-#[allow(clippy::disallowed_methods)] // Tests have no settings of their own.
 async fn a_panic_with_an_open_key_says_nothing_of_it() {
-    if std::env::var(CHILD).is_ok() {
+    let Err(written) = alone("key_secrecy::a_panic_with_an_open_key_says_nothing_of_it") else {
         return panic_with_an_open_key().await;
-    }
-    let name = "key_secrecy::a_panic_with_an_open_key_says_nothing_of_it";
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD, "yes")
-        .env("RUST_BACKTRACE", "full")
-        .output()
-        .unwrap();
-    let written = [output.stdout, output.stderr].concat();
-    let written = String::from_utf8_lossy(&written);
-    assert!(output.status.success(), "{written}");
+    };
     for sign in
         ["a panic", "out of bounds of `[hidden]`", "Err` value: \"[hidden]\"", "key_secrecy.rs", "backtrace=", "TRACE"]
     {

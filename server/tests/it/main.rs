@@ -9,6 +9,7 @@ mod served;
 mod shop;
 mod site;
 mod support;
+mod template;
 
 mod advice;
 mod agent_rules;

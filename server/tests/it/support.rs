@@ -1,6 +1,7 @@
 //! Owns: what every integration test stands on: a fresh database of each kind, a clock that the test drives, and
 //! accounts with credit. `TEST_POSTGRES_URL` says where Postgres is; a test that needs it fails without it.
 
+use crate::template;
 use clap::Parser as _;
 use domain::id::{AccountId, PurchaseId};
 use domain::ledger::GrantKind;
@@ -47,19 +48,18 @@ impl World {
     pub async fn sqlite_at(clock: Clock) -> World {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(Clock::system().new_id());
         let mut config = config(&folder);
-        config.database = Database::Sqlite(folder.join("tokenbank.sqlite"));
+        let file = folder.join("tokenbank.sqlite");
+        template::copy_sqlite(&file).await;
+        config.database = Database::Sqlite(file);
         World::open(config, Place::Folder(folder), clock).await
     }
 
     pub async fn postgres() -> World {
         let admin_url = postgres_url();
         let name = format!("it_{}", Clock::system().new_id().replace('-', ""));
-        let mut admin = PgConnection::connect(&admin_url).await.expect("connect to TEST_POSTGRES_URL");
-        execute(&mut admin, format!("create database {name}")).await;
-        admin.close().await.unwrap();
-        let (before, _) = admin_url.rsplit_once('/').expect("TEST_POSTGRES_URL ends in a database name");
+        template::copy_postgres(&admin_url, &name).await;
         let mut config = config(Path::new(env!("CARGO_TARGET_TMPDIR")));
-        config.database = Database::Postgres(format!("{before}/{name}").into());
+        config.database = Database::Postgres(template::sibling(&admin_url, &name).into());
         World::open(config, Place::PostgresDatabase { admin_url, name }, Clock::manual(START)).await
     }
 
@@ -165,6 +165,26 @@ impl World {
     }
 }
 
+/// Whether this process has the test `name` for itself, as one needs that changes the whole process: a logger, a panic hook.
+/// Else it is run in such a process, must pass there, and what it wrote is the answer.
+#[allow(clippy::disallowed_methods)] // A child process is told by its environment.
+pub fn alone(name: &str) -> Result<(), String> {
+    const ALONE: &str = "TOKENBANK_TEST_ALONE";
+    if std::env::var(ALONE).is_ok() {
+        return Ok(());
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ALONE, name)
+        .env("RUST_BACKTRACE", "full")
+        .output()
+        .unwrap();
+    let written = [output.stdout, output.stderr].concat();
+    let written = String::from_utf8_lossy(&written).into_owned();
+    assert!(output.status.success() && written.contains("1 passed"), "{name}: {written}");
+    Err(written)
+}
+
 /// Where the tests' Postgres is.
 #[allow(clippy::disallowed_methods)] // Tests have no settings of their own.
 pub fn postgres_url() -> String {
@@ -200,7 +220,7 @@ fn config(folder: &Path) -> Config {
     })
 }
 
-async fn execute(connection: &mut PgConnection, sql: String) {
+pub async fn execute(connection: &mut PgConnection, sql: String) {
     sqlx::query(sqlx::AssertSqlSafe(sql)).execute(connection).await.unwrap();
 }
 

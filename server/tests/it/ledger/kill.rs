@@ -1,7 +1,8 @@
 //! `kill -9` under load (spec §6.9): what was acknowledged is there, nothing is there twice, and what was cut off is
-//! given back. The load runs in a child process: this same test binary, asked for `load_until_killed`.
+//! given back. The load runs in a child process: this same test binary, asked for the last test here.
 
 use super::*;
+use crate::support::each_database;
 use rand::{Rng as _, SeedableRng as _};
 use secrecy::ExposeSecret as _;
 use server::clock::Clock;
@@ -88,7 +89,7 @@ fn start_child(world: &World, account: &AccountId, round: u64) -> Child {
         Database::Postgres(url) => url.expose_secret().to_owned(),
     };
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "ledger::kill::load_until_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "ledger::kill::the_load_keeps_its_books_when_nobody_kills_it", "--nocapture"])
         .env(DATABASE, database)
         .env(ACCOUNT, account.as_str())
         .env(ROUND, round.to_string())
@@ -114,26 +115,37 @@ fn kill_after(mut child: Child, acknowledgements: usize) -> String {
     said
 }
 
+/// The child of the tests above when they tell it where to work: a load without end. By itself, a short one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the child process of the tests above"]
 #[allow(clippy::disallowed_methods)] // A child process is told by its environment.
-async fn load_until_killed() {
+async fn the_load_keeps_its_books_when_nobody_kills_it() {
     let (Ok(database), Ok(account), Ok(round)) =
         (std::env::var(DATABASE), std::env::var(ACCOUNT), std::env::var(ROUND))
     else {
-        return;
+        return each_database(short_load).await;
     };
     let db = if database.starts_with("postgres") {
         Db::connect_postgres(&database).await.unwrap()
     } else {
         Db::open_sqlite(Path::new(&database)).await.unwrap()
     };
-    let ledger = Ledger::start(&db, &Clock::manual(START), Options::default());
-    let account = AccountId::new(account);
+    load(&Ledger::start(&db, &Clock::manual(START), Options::default()), &AccountId::new(account), &round, i64::MAX)
+        .await;
+}
+
+async fn short_load(world: &World) {
+    let account = world.account_with(1_000).await;
+    load(&world.server.ledger, &account, "alone", 10).await;
+    assert_eq!(count_open_holds(&world.server).await, 0);
+    assert_clean(world.db()).await;
+}
+
+/// Each caller holds and ends so many runs, and says what was acknowledged.
+async fn load(ledger: &Ledger, account: &AccountId, round: &str, runs: i64) {
     let callers = (0..CALLERS).map(|caller| {
-        let (ledger, account, round) = (ledger.clone(), account.clone(), round.clone());
+        let (ledger, account, round) = (ledger.clone(), account.clone(), round.to_owned());
         tokio::spawn(async move {
-            for run in 0_i64.. {
+            for run in 0..runs {
                 let id = format!("{round}-{caller}-{run}");
                 let held = hold(&ledger, new_hold(&account, &id, 1_000)).await.unwrap();
                 acknowledge(&format!("held {id}\n"));
@@ -147,7 +159,9 @@ async fn load_until_killed() {
             }
         })
     });
-    futures::future::join_all(callers).await;
+    for ended in futures::future::join_all(callers).await {
+        ended.unwrap();
+    }
 }
 
 fn acknowledge(line: &str) {

@@ -1,7 +1,6 @@
-//! How much the sandbox can answer, so that benchmarks measure Tokenbank and not the sandbox. Run by hand, in release:
-//! `cargo test --release -p sandbox --test it -- --ignored --nocapture speed`.
+//! How much the sandbox can answer, so that the other benchmarks measure Tokenbank and not the sandbox.
 
-use crate::support::start;
+use sandbox::{Options, start};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -9,11 +8,12 @@ use tokio::net::TcpStream;
 const CONNECTIONS: usize = 32;
 const REQUESTS: usize = 2_000;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement: run it in release on an idle machine"]
-#[allow(clippy::print_stderr)]
-async fn small_requests_a_second() {
-    let sandbox = start().await;
+pub fn main() {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(small_requests());
+}
+
+async fn small_requests() {
+    let sandbox = start(Options::default()).await.unwrap();
     let body = r#"{"model":"gpt-4o","max_completion_tokens":16,"messages":[{"role":"user","content":"Hi"}]}"#;
     let request = format!(
         "POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-test\r\ncontent-length: {}\r\n\r\n{body}",
@@ -35,6 +35,5 @@ async fn small_requests_a_second() {
     });
     futures::future::join_all(connections).await;
     let rate = (CONNECTIONS * REQUESTS) as u128 * 1_000_000 / began.elapsed().as_micros();
-    eprintln!("{rate} small requests a second");
-    assert!(rate >= 10_000);
+    println!("The sandbox answers {rate} small requests a second (target: at least 10,000)");
 }

@@ -1,7 +1,5 @@
 //! The public pages for a stranger: no look into the database, no script, and how long the server takes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // A test may fail loudly.
-
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use clap::Parser as _;

@@ -1,6 +1,6 @@
 //! A process that is killed in the middle of an automatic charge: it is one charge and one grant all the same.
 
-use crate::installation::{GOOD_CARD, Installation, SECRET, each_database, until};
+use super::installation::{GOOD_CARD, Installation, SECRET, each_database, until};
 use domain::id::{CardSetupId, PackId, PurchaseId};
 use domain::money::Usd;
 use domain::top_up::Rule;

@@ -2,7 +2,7 @@
 //! deliveries forged, altered or signed with an empty secret. `STORM_EVENTS` sets how many events (default 200); the
 //! acknowledgement's p50 and p99 are printed.
 
-use crate::installation::{Installation, SECRET, each_database, sign_at, until};
+use super::installation::{Installation, SECRET, each_database, sign_at, until};
 use domain::id::{AccountId, PurchaseId};
 use futures::StreamExt as _;
 use serde_json::Value;
