@@ -3,6 +3,7 @@
 // Run them with `scripts/test browser`, which builds what they need and names the browser.
 
 import { defineConfig } from '@playwright/test';
+import { cpus } from 'node:os';
 import { chromium } from './support/chromium.js';
 
 export default defineConfig({
@@ -11,7 +12,8 @@ export default defineConfig({
   outputDir: '../test-results',
   globalSetup: './support/demos.js',
   fullyParallel: true,
-  workers: 2,
+  // A test waits for pages and for runs, so there is one more than cores.
+  workers: cpus().length + 1,
   forbidOnly: !!process.env.CI,
   reporter: [['list']],
   timeout: 60_000,

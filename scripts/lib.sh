@@ -86,15 +86,11 @@ as_root() {
 # apt_install PACKAGE...: installs Debian packages, or says which ones are missing where there is no apt-get.
 apt_install() {
     have apt-get || stop "please install these and try again (there is no apt-get here): $*"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >&2
+    apt_update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
 }
 
-# locked_version CRATE: the version that Cargo.lock names.
-locked_version() {
-    awk -v name="$1" '$1 == "name" && $3 == "\"" name "\"" { found = 1 }
-        found && $1 == "version" { gsub(/"/, "", $3); print $3; exit }' Cargo.lock
-}
+apt_update() { as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >&2; }
 
 # std_for_wasm SYSROOT: whether that toolchain can compile for the browser.
 std_for_wasm() {
