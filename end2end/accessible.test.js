@@ -170,8 +170,9 @@ async function examine(page) {
 
 function axeFindings(page, rules) {
   return page.evaluate(async (rules) => {
-    // Colours that are still fading in would be measured half way.
-    await Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {})));
+    // Colours that are still fading in would be measured half way. What goes round for ever has no end to wait for.
+    const ending = document.getAnimations().filter(({ effect }) => effect.getComputedTiming().endTime !== Infinity);
+    await Promise.all(ending.map((animation) => animation.finished.catch(() => {})));
     const runOnly = rules ? { type: 'rule', values: rules } : undefined;
     const { violations } = await window.axe.run(document, { resultTypes: ['violations'], runOnly });
     return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.target.join(' ')).join(' | ')}`);
