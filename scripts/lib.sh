@@ -9,7 +9,7 @@ case ":$PATH:" in
 *":$HOME/.cargo/bin:"*) ;;
 *) PATH="$HOME/.cargo/bin:$PATH" ;;
 esac
-export PATH="$ROOT/target/tools/bin:$ROOT/node_modules/.bin:$PATH"
+export PATH="$ROOT/node_modules/.bin:$PATH"
 
 # One line of progress, on stderr so that a script's stdout stays its answer.
 say() { printf '%s\n' "$*" >&2; }

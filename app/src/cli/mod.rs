@@ -4,6 +4,7 @@
 mod account;
 mod code;
 mod demo;
+mod healthcheck;
 mod manage;
 mod serve;
 mod vault;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use domain::trial::AppealState;
 use server::config::Settings;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,6 +31,12 @@ enum Command {
     Serve(Box<Settings>),
     /// Run with the sandbox (Stripe, providers, mailbox) and sample history. No account anywhere is needed.
     Demo(DemoArguments),
+    /// Ask the server on this machine whether it is ready; ends 1 if it is not. For the health check of a container.
+    Healthcheck {
+        /// Where it listens.
+        #[arg(long, env = "TOKENBANK_LISTEN", default_value = "127.0.0.1:3000")]
+        listen: SocketAddr,
+    },
     /// Bring the database's schema up to date.
     Migrate(Box<Settings>),
     /// Check every rule of the ledger; ends 1 and prints each finding if one is broken.
@@ -202,6 +210,7 @@ pub fn run(cli: Cli) -> ExitCode {
         match cli.command {
             Command::Serve(settings) => serve::serve(*settings).await,
             Command::Demo(arguments) => demo::demo(arguments).await,
+            Command::Healthcheck { listen } => healthcheck::ask(listen).await,
             Command::Migrate(settings) => manage::migrate(&settings).await,
             Command::Verify(settings) => manage::verify(&settings).await,
             Command::Rates(RatesCommand::Import { file, apply, settings }) => {
