@@ -67,32 +67,17 @@ const ABOUT_COLOUR = ['color-contrast', 'link-in-text-block'];
 test.use({ viewport: { width: WIDTHS[0], height: 900 }, colorScheme: 'light' });
 
 test.describe('public pages', () => {
-  for (const address of PUBLIC) {
-    test(address, async ({ page }) => {
-      await page.goto(address);
-      await examine(page);
-    });
-  }
+  examineEach(PUBLIC);
 });
 
 test.describe('console with nothing yet', () => {
   test.use({ storageState: async ({ newcomer }, use) => use(newcomer.state) });
-  for (const address of CONSOLE) {
-    test(address, async ({ page }) => {
-      await page.goto(address);
-      await examine(page);
-    });
-  }
+  examineEach(CONSOLE);
 });
 
 test.describe('console with credit and a run', () => {
   test.use({ storageState: async ({ customer }, use) => use(customer.state) });
-  for (const address of CONSOLE) {
-    test(address, async ({ page }) => {
-      await page.goto(address);
-      await examine(page);
-    });
-  }
+  examineEach(CONSOLE);
 
   test('what is theirs: a purchase, a run, its record, a line of the statement, a webhook', async ({ page, customer }) => {
     for (const address of customer.pages) {
@@ -151,6 +136,16 @@ test.describe('keyboard', () => {
     await expect(page.getByRole('main')).toBeFocused();
   });
 });
+
+// A test for each address.
+function examineEach(addresses) {
+  for (const address of addresses) {
+    test(address, async ({ page }) => {
+      await page.goto(address);
+      await examine(page);
+    });
+  }
+}
 
 // Axe finds nothing, and nothing scrolls sideways, in each width and colour scheme. What a rule says about roles, names and
 // structure does not depend on the scheme, so in the dark only the rules about colour are asked.
